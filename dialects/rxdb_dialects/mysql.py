@@ -1,0 +1,252 @@
+"""MySQL 8.0 and later, and the parent of what speaks its protocol."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING, Any
+
+from rxdb.dialect import COMMON_OPTIONS, EVERYTHING, Dialect, Driver, Feature, Target, run, take
+from rxdb.errors import BadURL, ReadOnly, RxdbError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlalchemy import URL, Engine
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+
+SESSION = (
+    # An empty global sql_mode, as on Amazon RDS, cuts texts that are too long without a word and
+    # stores 0000-00-00; TRADITIONAL refuses both. It is added, for an administrator may have more.
+    "SET SESSION sql_mode = CONCAT(@@sql_mode, ',TRADITIONAL'), time_zone = '+00:00'"
+)
+
+READ_ONLY = "SET SESSION TRANSACTION READ ONLY"
+
+NUMBERS = frozenset({"max_allowed_packet", "read_timeout", "write_timeout", "stmt_cache_size"})
+SHARED = frozenset(
+    {
+        "auth_plugin_map",
+        "charset",
+        "client_flag",
+        "collation",
+        "init_command",
+        "local_infile",
+        "read_default_file",
+        "read_default_group",
+        "sql_mode",
+        "unix_socket",
+        "use_unicode",
+    }
+)
+"""Arguments that the drivers have in common and a text can say."""
+
+REQUIRED = ("require", "verify-ca", "verify-full")
+
+MYSQLCLIENT_MODES = {
+    "disable": "DISABLED",
+    "allow": "PREFERRED",
+    "prefer": "PREFERRED",
+    "require": "REQUIRED",
+    "verify-ca": "VERIFY_CA",
+    "verify-full": "VERIFY_IDENTITY",
+}
+
+
+def complete_url(url: URL, folder: Path) -> URL:
+    """Speak full Unicode, also where the server's default is still latin1 or utf8mb3.
+
+    A host that begins with ``/`` is a unix socket, as in PostgreSQL's URLs.
+    """
+    url, place = take(url, ("host", "port"))
+    host = place.get("host", "")
+    if host.startswith("/"):
+        url = url.update_query_dict({"unix_socket": host})
+    elif host:
+        url = url.set(host=host, port=int(place["port"]) if "port" in place else url.port)
+    return url if "charset" in url.query else url.update_query_dict({"charset": "utf8mb4"})
+
+
+def translate(target: Target) -> tuple[URL, dict[str, Any]]:
+    """Say the common options in the words of this driver."""
+    url, common = take(target.url, COMMON_OPTIONS)
+    url, numbers = take(url, NUMBERS)
+    timeout = int(common.get("connect_timeout", "10"))  # seconds; mysqlclient waits for ever
+    arguments = {"connect_timeout": timeout, **{k: int(v) for k, v in numbers.items()}}
+    if (name := common.get("application_name")) and target.driver.name != "mysqldb":
+        arguments |= {"program_name": name}  # mysqlclient has no way to say it
+    return url, {**arguments, **SAY_TLS[target.driver.name](common)}
+
+
+def tls_for_mysqlclient(common: dict[str, str]) -> dict[str, Any]:
+    """Use libmysqlclient's own modes."""
+    files = {"ca": "sslrootcert", "cert": "sslcert", "key": "sslkey"}
+    given = {key: common[option] for key, option in files.items() if option in common}
+    mode = common.get("sslmode")
+    return {
+        **({"ssl_mode": MYSQLCLIENT_MODES[mode]} if mode else {}),
+        **({"ssl": given} if given else {}),
+    }
+
+
+def tls_for_pymysql(common: dict[str, str]) -> dict[str, Any]:
+    """Give one context for all connections: PyMySQL would make one for each, which takes 22 ms."""
+    off = common.get("sslmode") == "disable"
+    return {"ssl_disabled": True} if off else {"ssl": tls_context(common)}
+
+
+def tls_for_async(common: dict[str, str]) -> dict[str, Any]:
+    """Give a context unless TLS is off."""
+    return {} if common.get("sslmode") == "disable" else {"ssl": tls_context(common)}
+
+
+SAY_TLS = {
+    "mysqldb": tls_for_mysqlclient,
+    "pymysql": tls_for_pymysql,
+    "asyncmy": tls_for_async,
+    "aiomysql": tls_for_async,
+}
+
+
+def tls_context(common: dict[str, str]) -> ssl.SSLContext:
+    """Make one context for all connections of an engine, with what sslmode says is checked."""
+    mode = common.get("sslmode", "prefer")
+    checked = mode in {"verify-ca", "verify-full"}
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = mode == "verify-full"
+        context.verify_mode = ssl.CERT_REQUIRED if checked else ssl.CERT_NONE
+        if "sslrootcert" in common:
+            context.load_verify_locations(common["sslrootcert"])
+        elif checked:
+            context.load_default_certs()
+        if "sslcert" in common:
+            context.load_cert_chain(common["sslcert"], common.get("sslkey"))
+    except (OSError, ssl.SSLError) as error:
+        raise BadURL(
+            f"The TLS files of the URL cannot be read: {error}. "
+            f"Look at sslrootcert, sslcert and sslkey."
+        ) from error
+    return context
+
+
+def engine_options(target: Target) -> dict[str, Any]:
+    """Choose READ COMMITTED, as Django does: under REPEATABLE READ, MySQL's default, a statement
+    that writes sees rows that the reads before it did not, and data is lost (Django's notes on
+    MySQL, "Isolation level"). A connection is replaced long before the server's wait_timeout,
+    28,800 s, and before most proxies drop it."""
+    return {"isolation_level": "READ COMMITTED", "pool_recycle": 1800}
+
+
+def prepare(engine: Engine, target: Target) -> None:
+    """Set sql_mode and time zone, and let sslmode mean the same for every driver.
+
+    aiomysql goes on without TLS where the server offers none, so a required one is looked for.
+    PyMySQL and asyncmy refuse to, so a preferred one is tried, and left out after that failed.
+    """
+    from sqlalchemy import event
+
+    statements = (SESSION, READ_ONLY) if target.read_only else (SESSION,)
+    mode = target.url.query.get("sslmode", "prefer")
+
+    @event.listens_for(engine, "connect")
+    def connect(connection: Any, record: object) -> None:
+        if mode in REQUIRED and not _is_encrypted(connection):
+            raise NotEncrypted(
+                "The server offers no TLS, and sslmode asks for it. Turn TLS on at the server, "
+                "or write sslmode=prefer where the network is trusted."
+            )
+        run(connection, *statements)
+
+    if mode in {"allow", "prefer"} and target.driver.name != "mysqldb":
+        _fall_back_from_tls(engine)
+
+
+def _fall_back_from_tls(engine: Engine) -> None:
+    from sqlalchemy import event
+
+    @event.listens_for(engine, "do_connect")
+    def connect(
+        dialect: Any, record: object, cargs: list[Any], cparams: dict[str, Any]
+    ) -> DBAPIConnection | None:
+        try:
+            return dialect.connect(*cargs, **cparams) if "ssl" in cparams else None
+        except dialect.loaded_dbapi.OperationalError as error:
+            if "SSL" not in str(error):
+                raise
+        cparams.pop("ssl", None)  # for this connection and the later ones
+        if dialect.driver == "pymysql":
+            cparams["ssl_disabled"] = True  # or it would make its own context and try again
+        return None
+
+
+class NotEncrypted(RxdbError, ConnectionError):
+    """The URL requires TLS, and the connection has none."""
+
+
+def _is_encrypted(connection: Any) -> bool:
+    cursor = connection.cursor()
+    cursor.execute("SHOW SESSION STATUS LIKE 'Ssl_cipher'")
+    (_, cipher) = cursor.fetchone()
+    cursor.close()
+    return bool(cipher)
+
+
+dialect = Dialect(
+    name="mysql",
+    title="MySQL",
+    aliases=("mysql2",),
+    drivers=(
+        Driver(
+            name="mysqldb",
+            module="MySQLdb",
+            package="rxdb[mysqlclient]",
+            distributions=("mysqlclient", "mysqlclient-static"),
+            minimum="2.1",
+            options=SHARED | {"compress", "read_timeout", "write_timeout"},
+        ),
+        Driver(
+            name="pymysql",
+            module="pymysql",
+            package="rxdb[mysql]",
+            minimum="1.1",
+            options=SHARED | {"max_allowed_packet", "read_timeout", "write_timeout"},
+        ),
+        Driver(
+            name="asyncmy",
+            module="asyncmy",
+            package="rxdb[asyncmy]",
+            minimum="0.2.9",
+            sync=False,
+            asynchronous=True,
+            options=SHARED | {"max_allowed_packet", "read_timeout", "stmt_cache_size"},
+        ),
+        Driver(
+            name="aiomysql",
+            module="aiomysql",
+            package="rxdb[aiomysql]",
+            minimum="0.2",
+            sync=False,
+            asynchronous=True,
+            options=SHARED,
+        ),
+    ),
+    features=EVERYTHING - {Feature.SEVERAL_HOSTS, Feature.TRANSACTIONAL_DDL},
+    oldest=(8, 0),
+    in_matrix=True,
+    port=3306,
+    options=COMMON_OPTIONS,
+    settings={
+        "sql_mode": "SELECT @@SESSION.sql_mode",
+        # MariaDB calls it tx_isolation up to 11.0
+        "isolation level": "SHOW SESSION VARIABLES WHERE Variable_name IN "
+        "('transaction_isolation', 'tx_isolation')",
+        "time zone": "SELECT @@SESSION.time_zone",
+        "character set": "SELECT @@SESSION.character_set_client",
+        "TLS": "SHOW SESSION STATUS LIKE 'Ssl_version'",
+    },
+    errors={1792: ReadOnly},  # ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION
+    complete_url=complete_url,
+    translate=translate,
+    engine_options=engine_options,
+    prepare=prepare,
+)

@@ -1,0 +1,43 @@
+"""Oracle Database 19c and later, through the thin driver: no client libraries needed.
+
+Declared and tested without a server: there is none in rxdb's test matrix.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rxdb.dialect import EVERYTHING, Dialect, Driver, Feature
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlalchemy import URL
+
+
+def complete_url(url: URL, folder: Path) -> URL:
+    """Read ``oracle://host/NAME`` as the service NAME; a SID has to be asked for by ``?sid=``."""
+    if not url.database or "service_name" in url.query:
+        return url
+    # URL.set(database=None) would leave the name where it is.
+    return url._replace(database=None).update_query_dict({"service_name": url.database})
+
+
+dialect = Dialect(
+    name="oracle",
+    title="Oracle",
+    drivers=(
+        Driver(
+            name="oracledb",
+            module="oracledb",
+            package="rxdb[oracle]",
+            minimum="2.0",
+            asynchronous=True,
+        ),
+    ),
+    features=EVERYTHING - {Feature.SCHEMAS, Feature.SEVERAL_HOSTS, Feature.TRANSACTIONAL_DDL},
+    oldest=(19,),
+    port=1521,
+    settings={"time zone": "SELECT sessiontimezone FROM dual"},
+    complete_url=complete_url,
+)

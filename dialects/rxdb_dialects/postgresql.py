@@ -1,0 +1,159 @@
+"""PostgreSQL 13 and later, and the parent of what speaks its wire protocol."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from rxdb.dialect import COMMON_OPTIONS, Dialect, Driver, Target, take
+from rxdb.errors import ReadOnly
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+LIBPQ = frozenset(
+    [
+        "channel_binding",
+        "client_encoding",
+        "fallback_application_name",
+        "gssencmode",
+        "gsslib",
+        "hostaddr",
+        "keepalives",
+        "keepalives_count",
+        "keepalives_idle",
+        "keepalives_interval",
+        "krbsrvname",
+        "load_balance_hosts",
+        "options",
+        "passfile",
+        "replication",
+        "require_auth",
+        "requirepeer",
+        "service",
+        "sslcertmode",
+        "sslcompression",
+        "sslcrl",
+        "sslcrldir",
+        "sslnegotiation",
+        "sslpassword",
+        "sslsni",
+        "ssl_max_protocol_version",
+        "ssl_min_protocol_version",
+        "tcp_user_timeout",
+    ]
+)
+"""libpq's other parameter key words (PostgreSQL manual, 34.1.2); psycopg and psycopg2 hand them on."""
+
+ASYNCPG = frozenset(
+    [
+        "command_timeout",
+        "direct_tls",
+        "gsslib",
+        "krbsrvname",
+        "max_cacheable_statement_size",
+        "max_cached_statement_lifetime",
+        "passfile",
+        "prepared_statement_cache_size",
+        "statement_cache_size",
+    ]
+)
+"""Arguments of ``asyncpg.connect`` that a text can say, and SQLAlchemy's own."""
+
+ASYNCPG_NUMBERS = ASYNCPG - {"direct_tls", "gsslib", "krbsrvname", "passfile"}
+
+DEFAULTS = {
+    "connect_timeout": "10",  # seconds; libpq waits for ever
+    "keepalives_idle": "30",  # seconds; Linux waits two hours before it asks a silent peer
+    "keepalives_interval": "10",
+    "keepalives_count": "5",
+    "tcp_user_timeout": "30000",  # milliseconds until unacknowledged data ends the connection
+}
+
+SESSION = {"TimeZone": "UTC"}
+"""What each connection sets: now() and timestamps without a zone then mean the same everywhere."""
+
+
+def translate(target: Target) -> tuple[URL, dict[str, Any]]:
+    """Hand libpq's words to psycopg and psycopg2 as they are, and say them to asyncpg in its own."""
+    settings = {**SESSION, **({"default_transaction_read_only": "on"} if target.read_only else {})}
+    if target.driver.name == "asyncpg":
+        return for_asyncpg(target, settings)
+    usual = {name: v for name, v in DEFAULTS.items() if name not in target.url.query}
+    own = target.url.query.get("options", "")
+    startup = " ".join(f"-c {name}={value}" for name, value in settings.items())
+    return target.url, {**usual, "options": f"{startup} {own}".strip()}
+
+
+def for_asyncpg(target: Target, settings: dict[str, str]) -> tuple[URL, dict[str, Any]]:
+    """Let asyncpg read the TLS options from a DSN, the only place where it takes libpq's words."""
+    url, ssl = take(target.url, ("sslmode", "sslrootcert", "sslcert", "sslkey"))
+    url, common = take(url, ("application_name", "connect_timeout"))
+    url, numbers = take(url, ASYNCPG_NUMBERS - {"prepared_statement_cache_size"})
+    name = {k: v for k, v in common.items() if k == "application_name"}
+    arguments: dict[str, Any] = {
+        "timeout": float(common.get("connect_timeout", DEFAULTS["connect_timeout"])),
+        "server_settings": {**settings, **name},
+        **{option: float(value) for option, value in numbers.items()},
+    }
+    return url, {**arguments, **({"dsn": f"postgresql://?{urlencode(ssl)}"} if ssl else {})}
+
+
+def engine_options(target: Target) -> dict[str, Any]:
+    """Replace connections now and then: servers and proxies drop old ones."""
+    return {"pool_recycle": 1800}  # seconds
+
+
+def error_code(error: BaseException) -> str | None:
+    """Return the SQLSTATE; psycopg2 calls it pgcode."""
+    return getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+
+
+dialect = Dialect(
+    name="postgresql",
+    title="PostgreSQL",
+    aliases=("postgres", "pgsql"),
+    drivers=(
+        Driver(
+            name="psycopg",
+            module="psycopg",
+            package="rxdb[postgresql]",
+            minimum="3.1",
+            asynchronous=True,
+            options=LIBPQ,
+        ),
+        Driver(
+            name="psycopg2",
+            module="psycopg2",
+            package="rxdb[psycopg2]",
+            distributions=("psycopg2", "psycopg2-binary"),
+            minimum="2.9",
+            options=LIBPQ,
+        ),
+        Driver(
+            name="asyncpg",
+            module="asyncpg",
+            package="rxdb[asyncpg]",
+            minimum="0.29",
+            sync=False,
+            asynchronous=True,
+            options=ASYNCPG,
+        ),
+    ),
+    oldest=(13,),
+    in_matrix=True,
+    port=5432,
+    options=COMMON_OPTIONS | {"host", "port", "target_session_attrs"},
+    settings={
+        "isolation level": "SHOW transaction_isolation",
+        "time zone": "SHOW timezone",
+        "character set": "SHOW server_encoding",
+        "TLS": "SELECT CASE WHEN ssl THEN version ELSE 'no' END FROM pg_stat_ssl "
+        "WHERE pid = pg_backend_pid()",
+        "application name": "SHOW application_name",
+    },
+    errors={"25006": ReadOnly},
+    error_code=error_code,
+    translate=translate,
+    engine_options=engine_options,
+)

@@ -1,0 +1,96 @@
+"""One URL to a tuned engine, a session and safe migrations, the same on every backend.
+
+``import rxdb as rx`` costs almost nothing: each name is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+TYPE_CHECKING = False  # type checkers take it for typing's, whose import takes 5 ms
+if TYPE_CHECKING:
+    from typing import Any
+
+    from sqlmodel import Field as Field
+    from sqlmodel import Relationship as Relationship
+    from sqlmodel import select as select
+
+    from rxdb.config import Config as Config
+    from rxdb.config import DBConfig as DBConfig
+    from rxdb.config import get_config as get_config
+    from rxdb.config import secret as secret
+    from rxdb.config import set_config as set_config
+    from rxdb.dialect import Dialect as Dialect
+    from rxdb.dialect import Driver as Driver
+    from rxdb.dialect import Feature as Feature
+    from rxdb.dialect import Target as Target
+    from rxdb.engine import adispose as adispose
+    from rxdb.engine import dispose as dispose
+    from rxdb.engine import get_async_engine as get_async_engine
+    from rxdb.engine import get_engine as get_engine
+    from rxdb.errors import BadConfig as BadConfig
+    from rxdb.errors import BadURL as BadURL
+    from rxdb.errors import DriverBroken as DriverBroken
+    from rxdb.errors import DriverMismatch as DriverMismatch
+    from rxdb.errors import DriverMissing as DriverMissing
+    from rxdb.errors import DriverTooOld as DriverTooOld
+    from rxdb.errors import FolderMissing as FolderMissing
+    from rxdb.errors import GreenletMissing as GreenletMissing
+    from rxdb.errors import NoEventLoop as NoEventLoop
+    from rxdb.errors import ReadOnly as ReadOnly
+    from rxdb.errors import RxdbError as RxdbError
+    from rxdb.errors import UnknownDialect as UnknownDialect
+    from rxdb.errors import UnknownDriver as UnknownDriver
+    from rxdb.errors import UnknownOption as UnknownOption
+    from rxdb.model import Model as Model
+    from rxdb.model import ModelRegistry as ModelRegistry
+    from rxdb.model import create_all as create_all
+    from rxdb.sessions import asession as asession
+    from rxdb.sessions import session as session
+    from rxdb.url import parse as parse
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "rxdb.config": ("Config", "DBConfig", "get_config", "secret", "set_config"),
+    "rxdb.dialect": ("Dialect", "Driver", "Feature", "Target"),
+    "rxdb.engine": ("adispose", "dispose", "get_async_engine", "get_engine"),
+    "rxdb.errors": (
+        "BadConfig",
+        "BadURL",
+        "DriverBroken",
+        "DriverMismatch",
+        "DriverMissing",
+        "DriverTooOld",
+        "FolderMissing",
+        "GreenletMissing",
+        "NoEventLoop",
+        "ReadOnly",
+        "RxdbError",
+        "UnknownDialect",
+        "UnknownDriver",
+        "UnknownOption",
+    ),
+    "rxdb.model": ("Model", "ModelRegistry", "create_all"),
+    "rxdb.sessions": ("asession", "session"),
+    "rxdb.url": ("parse",),
+    "sqlmodel": ("Field", "Relationship", "select"),
+}
+"""Each module, and the public names that live there."""
+
+_NAMES = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = list(_NAMES)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name at its first use (PEP 562)."""
+    if name not in _NAMES:
+        raise AttributeError(f"module 'rxdb' has no attribute {name!r}")
+    value = getattr(import_module(_NAMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_NAMES})

@@ -1,0 +1,418 @@
+"""Where the application says which database it uses: ``rxconfig.py`` and the environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from rxdb.errors import BadConfig, hide, suggest
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+FILE = "rxconfig.py"
+DEFAULT_URL = "sqlite:///reflex.db"
+URL_VARIABLES = ("RXDB_URL", "REFLEX_DB_URL")
+"""What goes before ``db_url`` in ``rxconfig.py``, first one first."""
+ASYNC_URL_VARIABLES = ("RXDB_ASYNC_URL", "REFLEX_ASYNC_DB_URL")
+LAST_VARIABLE = "DATABASE_URL"
+"""What hosting services set; it counts only where nothing else is said."""
+
+Password = str | Callable[[], str] | None
+"""A password, or what is asked for it at each new connection."""
+
+
+class secret:  # noqa: N801 - a namespace that reads as rx.secret.file(...)
+    """Where a password comes from when it is not written down: asked at each new connection."""
+
+    @staticmethod
+    def file(path: str | os.PathLike[str]) -> Callable[[], str]:
+        """Read the password from *path*, without the line's end, at each new connection."""
+        return _Provider("file", os.fspath(path))
+
+    @staticmethod
+    def env(name: str) -> Callable[[], str]:
+        """Read the password from the environment variable *name* at each new connection."""
+        return _Provider("env", name)
+
+
+@dataclass(frozen=True)
+class _Provider:
+    """A place that holds a password. Two with the same place are the same."""
+
+    kind: str
+    place: str
+
+    def __call__(self) -> str:
+        if self.kind == "env":
+            if self.place not in os.environ:
+                raise BadConfig(
+                    f"The password is to come from the environment variable {self.place}, which "
+                    f"is not set. Run: export {self.place}=…"
+                )
+            return os.environ[self.place]
+        try:
+            return Path(self.place).read_text(encoding="utf-8").rstrip("\r\n")
+        except OSError as error:
+            raise BadConfig(
+                f"The password is to come from the file {self.place}, which cannot be read: "
+                f"{error.strerror}."
+            ) from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DBConfig:
+    """A database said in words instead of a URL, accepted wherever a URL is.
+
+    ``password`` is a text, or a function that is asked for it at each new connection (a token
+    that rotates, :meth:`secret.file`, :meth:`secret.env`). ``query`` holds connection options
+    such as ``{"sslmode": "verify-full"}``. A host that begins with ``/`` is the folder of a unix
+    socket.
+    """
+
+    engine: str
+    database: str = ""
+    username: str | None = None
+    password: Password = field(default=None, repr=False)
+    host: str | None = None
+    port: int | None = None
+    query: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
+
+    @classmethod
+    def sqlite(cls, database: str, **options: Any) -> DBConfig:
+        """Name a file, or ``:memory:``."""
+        return cls(engine="sqlite", database=database, **options)
+
+    @classmethod
+    def postgresql(
+        cls,
+        database: str,
+        username: str | None = None,
+        password: Password = None,
+        host: str | None = None,
+        port: int | None = 5432,
+        **options: Any,
+    ) -> DBConfig:
+        """Name a PostgreSQL database; rxdb chooses among the installed drivers."""
+        return cls(**_server("postgresql", database, username, password, host, port, options))
+
+    @classmethod
+    def postgresql_psycopg(
+        cls,
+        database: str,
+        username: str | None = None,
+        password: Password = None,
+        host: str | None = None,
+        port: int | None = 5432,
+        **options: Any,
+    ) -> DBConfig:
+        """Name a PostgreSQL database, reached through psycopg 3."""
+        engine = "postgresql+psycopg"
+        return cls(**_server(engine, database, username, password, host, port, options))
+
+    @classmethod
+    def mysql(
+        cls,
+        database: str,
+        username: str | None = None,
+        password: Password = None,
+        host: str | None = None,
+        port: int | None = 3306,
+        **options: Any,
+    ) -> DBConfig:
+        """Name a MySQL database."""
+        return cls(**_server("mysql", database, username, password, host, port, options))
+
+    @classmethod
+    def mariadb(
+        cls,
+        database: str,
+        username: str | None = None,
+        password: Password = None,
+        host: str | None = None,
+        port: int | None = 3306,
+        **options: Any,
+    ) -> DBConfig:
+        """Name a MariaDB database."""
+        return cls(**_server("mariadb", database, username, password, host, port, options))
+
+    def url(self) -> URL:
+        """Return the URL as a value; the password only where it is a text."""
+        from sqlalchemy import URL  # noqa: PLC0415 - rxdb.config loads without SQLAlchemy
+
+        socket = self.host is not None and self.host.startswith("/")
+        query = {**self.query, **({"host": self.host} if socket and self.host else {})}
+        if socket and self.port:
+            query["port"] = str(self.port)
+        return URL.create(
+            self.engine,
+            username=self.username or None,
+            password=self.password if isinstance(self.password, str) else None,
+            host=None if socket else self.host or None,
+            port=None if socket or not self.host else self.port,
+            database=self.database or None,
+            query=query,
+        )
+
+    def get_url(self) -> str:
+        """Return the URL as a text, **with the password**, every part percent-encoded."""
+        user = quote(self.username, safe="") if self.username else ""
+        if user and isinstance(self.password, str) and self.password:
+            user = f"{user}:{quote(self.password, safe='')}"
+        host = f"[{self.host}]" if self.host and ":" in self.host else self.host or ""
+        if host.startswith("/"):
+            host = quote(host, safe="")
+        port = f":{self.port}" if host and self.port else ""
+        options = "&".join(f"{k}={quote(v, safe='/:')}" for k, v in self.query.items())
+        path = quote(self.database, safe="/:\\")
+        return (
+            f"{self.engine}://{user + '@' if user else ''}{host}{port}/{path}"
+            f"{'?' + options if options else ''}"
+        )
+
+
+def _server(
+    engine: str,
+    database: str,
+    username: str | None,
+    password: Password,
+    host: str | None,
+    port: int | None,
+    options: Mapping[str, Any],
+) -> dict[str, Any]:
+    given = {"username": username, "password": password, "host": host, "port": port}
+    return {"engine": engine, "database": database, **given, **options}
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Config:
+    """What an application says about its database, in ``rxconfig.py`` as ``config = rx.Config(…)``.
+
+    A URL is a text, a :class:`sqlalchemy.URL` or a :class:`DBConfig`.
+    """
+
+    app_name: str = ""
+    """The application's package; servers show it as the name of the connection."""
+
+    db_url: str | URL | DBConfig | None = None
+    """The database."""
+
+    async_db_url: str | URL | DBConfig | None = None
+    """Another URL for asynchronous sessions; without it they use :attr:`db_url`."""
+
+    migration_url: str | URL | DBConfig | None = None
+    """Another URL for migrations, such as one that goes round a connection pooler."""
+
+    replica_urls: Sequence[str | URL | DBConfig] = ()
+    """Copies of the database that may serve read-only sessions."""
+
+    engine_options: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments for :func:`sqlalchemy.create_engine`; they win over rxdb's own."""
+
+    models: Sequence[str] = ()
+    """The modules that hold the models, such as ``("shop.models",)``."""
+
+    folder: Path | None = None
+    """Where a relative path of a database file starts; None means the current folder."""
+
+    def __post_init__(self) -> None:
+        """Refuse a value that can only be a mistake."""
+        for name in ("replica_urls", "models"):
+            if isinstance(getattr(self, name), str):
+                raise BadConfig(f"Config.{name} is a list. Write: {name}=[…]")
+        if not isinstance(self.engine_options, Mapping):
+            raise BadConfig("Config.engine_options is a dict. Write: engine_options={'echo': True}")
+
+    def __repr__(self) -> str:
+        """Name what is set; URLs are left out, for they may hold a password."""
+        shown = {"app_name": self.app_name, "models": tuple(self.models)}
+        urls = [name for name in ("db_url", "async_db_url", "migration_url") if getattr(self, name)]
+        hidden = dict.fromkeys([*urls, *(["replica_urls"] if self.replica_urls else [])], "***")
+        hidden |= {"engine_options": "***"} if self.engine_options else {}
+        parts = [f"{k}={v!r}" for k, v in shown.items() if v]
+        return f"Config({', '.join([*parts, *(f'{k}={v}' for k, v in hidden.items())])})"
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Setting:
+    """A URL that applies, and who said so."""
+
+    url: str | URL | DBConfig
+    source: str
+    """Such as ``RXDB_URL``, ``db_url in /srv/shop/rxconfig.py`` or ``default``."""
+
+
+_chosen: Config | None = None
+_found: dict[str, Path | None] = {}
+_loaded: dict[Path, Config] = {}
+
+
+def get_config() -> Config:
+    """Return the configuration of the application that the current folder is in.
+
+    That is what :func:`set_config` was given, or else the ``config`` of the nearest
+    ``rxconfig.py`` from the current folder upwards, loaded once, or else an empty one.
+
+    Raises :class:`rxdb.errors.BadConfig` when the file cannot be used.
+    """
+    if _chosen is not None:
+        return _chosen
+    file = find()
+    if file is None:
+        return Config()
+    if file not in _loaded:
+        _loaded[file] = _load(file)
+    return _loaded[file]
+
+
+def set_config(config: Config | None) -> None:
+    """Use *config* from now on instead of ``rxconfig.py``; None goes back to the file.
+
+    Engines that were made before stay as they are; :func:`rxdb.dispose` ends them.
+    """
+    global _chosen  # noqa: PLW0603 - one configuration per process is what the name promises
+    _chosen = config
+    if config is None:
+        _found.clear()
+        _loaded.clear()
+
+
+def find() -> Path | None:
+    """Return the nearest ``rxconfig.py`` from the current folder upwards; looked for once."""
+    here = os.getcwd()  # noqa: PTH109 - 1 µs where Path.cwd() takes 4, for each session
+    if here not in _found:
+        folders = (Path(here), *Path(here).parents)
+        _found[here] = next((f for d in folders if (f := d / FILE).is_file()), None)
+    return _found[here]
+
+
+def folder() -> Path:
+    """Return where relative paths of database files start."""
+    return get_config().folder or Path.cwd()
+
+
+def database(*, is_async: bool = False) -> Setting:
+    """Return the URL that applies: the environment, ``rxconfig.py``, or ``sqlite:///reflex.db``.
+
+    In order: ``RXDB_URL``, ``REFLEX_DB_URL``, ``db_url`` of the configuration, ``DATABASE_URL``,
+    the default. Blank values are passed over. For asynchronous work the same order over
+    ``RXDB_ASYNC_URL``, ``REFLEX_ASYNC_DB_URL`` and ``async_db_url`` goes first, but an
+    ``async_db_url`` of the file is passed over when the environment names another database.
+    """
+    config = get_config()
+    file = find() if _chosen is None else None
+    origin = f"in {file}" if file else "of rx.Config"
+    if is_async and (setting := _environment(ASYNC_URL_VARIABLES)):
+        return setting
+    if setting := _environment(URL_VARIABLES):
+        return setting
+    if is_async and not _blank(config.async_db_url):
+        return Setting(url=config.async_db_url or "", source=f"async_db_url {origin}")
+    if not _blank(config.db_url):
+        return Setting(url=config.db_url or "", source=f"db_url {origin}")
+    return _environment((LAST_VARIABLE,)) or Setting(url=DEFAULT_URL, source="default")
+
+
+def engine_options() -> dict[str, Any]:
+    """Return the options for engines that Reflex reads from the environment."""
+    return {
+        option: read(variable)
+        for option, (variable, read) in ENVIRONMENT_OPTIONS.items()
+        if os.environ.get(variable, "").strip()
+    }
+
+
+def _environment(names: Sequence[str]) -> Setting | None:
+    for name in names:
+        if value := os.environ.get(name, "").strip():
+            return Setting(url=value, source=name)
+    return None
+
+
+def _blank(url: object) -> bool:
+    return url is None or (isinstance(url, str) and not url.strip())
+
+
+def _load(file: Path) -> Config:
+    """Execute *file* with its folder first on ``sys.path``, and return its ``config``.
+
+    An error of the file is told by its place and not chained: a traceback would show the line
+    of the file, and that line may hold a password.
+    """
+    namespace: dict[str, Any] = {"__name__": "rxconfig", "__file__": str(file)}
+    sys.path.insert(0, str(file.parent))
+    try:
+        exec(compile(file.read_bytes(), file, "exec"), namespace)  # noqa: S102 - it is the user's
+        problem = ""
+    except Exception as error:  # noqa: BLE001 - whatever the user's file raises is told
+        problem = _told(error, file)
+    finally:
+        sys.path.remove(str(file.parent))
+    if problem:
+        raise BadConfig(problem)
+    if (config := namespace.get("config")) is None:
+        raise BadConfig(f"{file} has no config. Write: config = rx.Config(db_url=...)")
+    return _from(config, file)
+
+
+def _told(error: Exception, file: Path) -> str:
+    *_, frame = traceback.extract_tb(error.__traceback__)
+    place = f"{frame.filename}, line {frame.lineno}"
+    if isinstance(error, SyntaxError):
+        return f"{file}, line {error.lineno}: {error.msg}."
+    if isinstance(error, TypeError) and "Config.__init__() got an unexpected" in str(error):
+        option = str(error).rpartition(" ")[2].strip("'")
+        known = [name for name in Config.__dataclass_fields__ if name != "folder"]
+        return f"{place}: Config has no option {option!r}. {suggest(option, known)}"
+    return f"{place}: {type(error).__name__}: {hide(str(error))}"
+
+
+def _from(config: Any, file: Path) -> Config:
+    """Take rxdb's own Config, or what Reflex's has of the same names."""
+    if isinstance(config, Config):
+        return replace(config, folder=config.folder or file.parent)
+    names = ("app_name", "db_url", "async_db_url")
+    if not hasattr(config, "app_name"):
+        raise BadConfig(
+            f"The config of {file} is a {type(config).__name__}. Write: config = rx.Config(…)"
+        )
+    return Config(**{name: getattr(config, name, None) for name in names}, folder=file.parent)
+
+
+def _bool(name: str) -> bool:
+    value = os.environ[name].strip().lower()
+    if value not in BOOLEANS:
+        raise BadConfig(f"{name}={value!r} is neither true nor false. Run: export {name}=true")
+    return BOOLEANS[value]
+
+
+def _int(name: str) -> int:
+    try:
+        return int(os.environ[name])
+    except ValueError:
+        raise BadConfig(f"{name}={os.environ[name]!r} is not a whole number.") from None
+
+
+BOOLEANS = {
+    **dict.fromkeys(("true", "1", "yes", "y", "on"), True),
+    **dict.fromkeys(("false", "0", "no", "n", "off"), False),
+}
+
+ENVIRONMENT_OPTIONS: dict[str, tuple[str, Callable[[str], Any]]] = {
+    option: (f"SQLALCHEMY_{option.upper()}", read)
+    for option, read in {
+        "echo": _bool,
+        "pool_pre_ping": _bool,
+        "pool_size": _int,
+        "max_overflow": _int,
+        "pool_recycle": _int,
+        "pool_timeout": _int,
+    }.items()
+}
+"""Engine option to the environment variable that Reflex reads for it, and how it is read."""

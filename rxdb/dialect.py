@@ -1,0 +1,304 @@
+"""What rxdb knows about one database backend: the values Feature, Driver, Dialect and Target.
+
+A :class:`Dialect` is a value. Each backend declares one in ``dialects/rxdb_dialects/<name>.py``
+under the name ``dialect``. What a backend does differently is either data in a field or a plain
+function in a field (a hook), so that a relative of a backend is one call:
+``dataclasses.replace(parent, name=..., drivers=...)``.
+
+This module imports nothing heavy: the registry and ``rxdb doctor`` work without SQLAlchemy.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import Enum
+from importlib import import_module, metadata
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from rxdb.errors import DriverBroken, DriverTooOld
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from sqlalchemy import URL, Engine
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+
+    from rxdb.errors import RxdbError
+
+
+class Feature(Enum):
+    """Something a backend can do, beyond what SQLAlchemy's own dialect flags already say.
+
+    ``tests/matrix/test_features.py`` holds one probe for each, run on the real servers.
+    """
+
+    ALTER_COLUMN = "change a column of an existing table in place"
+    ASYNC = "carry an asynchronous session"
+    CONCURRENT_WRITES = "let two connections write at the same time"
+    FOREIGN_KEYS = "refuse a row whose parent is not there"
+    FRESH_READS = "show a read-only session what others commit while it is open"
+    GENERATED_KEYS = "number the rows of an integer primary key by itself"
+    SAVEPOINTS = "roll back part of a transaction"
+    SCHEMAS = "keep tables in named schemas that can be created"
+    SEVERAL_HOSTS = "take several hosts in one URL and connect to the first that answers"
+    SKIP_LOCKED = "select rows that no other transaction holds"
+    TLS = "encrypt the connection when sslmode=require asks for it"
+    TRANSACTIONAL_DDL = "roll back CREATE, ALTER and DROP"
+
+
+EVERYTHING = frozenset(Feature)
+
+COMMON_OPTIONS = frozenset(
+    {"application_name", "connect_timeout", "sslcert", "sslkey", "sslmode", "sslrootcert"}
+)
+"""The connection options that mean the same for every server and driver, in libpq's words
+(PostgreSQL manual, 34.1.2). ``connect_timeout`` is in seconds, ``ssl…`` are paths of PEM files."""
+
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+"""The values of ``sslmode``, weakest first. From ``require`` on, no TLS means no connection."""
+
+SECRET = re.compile(r"(?i)passw|^pwd$|secret|token|^odbc_connect$|^scram_.*_key$")
+"""The names of connection options whose values are never shown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Driver:
+    """One DBAPI module that can carry a connection."""
+
+    name: str
+    """SQLAlchemy's name for it, what follows the ``+`` in a URL; empty where there is no choice."""
+
+    module: str
+    """The module that must be importable."""
+
+    package: str
+    """What to ``pip install``, for the error that says so."""
+
+    distributions: tuple[str, ...] = ()
+    """The distributions that bring the module; the module's own name where this is empty."""
+
+    minimum: str = ""
+    """The oldest version that works, such as ``"1.4"``; empty where any does."""
+
+    sync: bool = True
+    """Whether an ordinary engine can use it."""
+
+    asynchronous: bool = False
+    """Whether an async engine can use it."""
+
+    options: frozenset[str] | None = None
+    """The connection options that the driver itself takes from a URL, beside the dialect's.
+    None means that rxdb does not check them."""
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether the module is there; it may still fail to load, which :meth:`load` finds out."""
+        try:
+            return find_spec(self.module) is not None
+        except (ImportError, ValueError):  # a parent package is missing, or the module is a stub
+            return False
+
+    @property
+    def version(self) -> str:
+        """The installed version, or an empty text."""
+        for distribution in self.distributions or (self.module,):
+            try:
+                return metadata.version(distribution)
+            except metadata.PackageNotFoundError:
+                continue
+        return ""
+
+    def load(self) -> None:
+        """Import the driver.
+
+        Raises :class:`rxdb.errors.DriverBroken` when that fails, with the original error as its
+        cause, and :class:`rxdb.errors.DriverTooOld` for a version below :attr:`minimum`.
+        """
+        try:
+            import_module(self.module)
+        except Exception as error:
+            raise DriverBroken.of(self.module, self.package, error) from error
+        found = self.version
+        if self.minimum and found and release(found) < release(self.minimum):
+            raise DriverTooOld.of(self.module, found, self.minimum, self.package)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Target:
+    """A database that rxdb is able to reach, and how it is to be used. Secrets are not shown."""
+
+    dialect: Dialect
+    """The backend."""
+
+    driver: Driver
+    """An installed driver that can do what was asked."""
+
+    url: URL
+    """The complete URL; its connection options are in rxdb's words, not yet in the driver's."""
+
+    password: Callable[[], str] | None = None
+    """Asked for the password at each new connection; None where the URL holds it."""
+
+    read_only: bool = False
+    """Whether the server shall refuse to write."""
+
+    def __repr__(self) -> str:
+        only = ", read_only" if self.read_only else ""
+        return f"<Target {show(self.url)}{only}>"
+
+    __str__ = __repr__
+
+
+def unchanged(url: URL, folder: Path) -> URL:
+    """Leave the URL as it is."""
+    return url
+
+
+def no_path(text: str) -> URL | None:
+    """Recognise no text that is not a URL."""
+
+
+def as_written(target: Target) -> tuple[URL, dict[str, Any]]:
+    """Hand the URL to the driver as it is."""
+    return target.url, {}
+
+
+def no_options(target: Target) -> dict[str, Any]:
+    """Ask for nothing beyond SQLAlchemy's defaults."""
+    return {}
+
+
+def nothing(engine: Engine, target: Target) -> None:
+    """Leave the engine as SQLAlchemy made it."""
+
+
+def no_file(url: URL) -> str:
+    """Say that the database is not a file."""
+    return ""
+
+
+def first_argument(error: BaseException) -> str | int | None:
+    """Return what most drivers put first into an error: the server's number for it."""
+    code = error.args[0] if error.args else None
+    return code if isinstance(code, str | int) else None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Dialect:
+    """Everything rxdb knows about one database backend. Two are equal only when they are one."""
+
+    name: str
+    """SQLAlchemy's name for the backend, as in ``engine.dialect.name``."""
+
+    title: str
+    """The name that people use, for sentences and tables."""
+
+    drivers: tuple[Driver, ...]
+    """The drivers rxdb can use, best first."""
+
+    aliases: tuple[str, ...] = ()
+    """Other URL schemes that mean this backend."""
+
+    plugin: Driver | None = None
+    """The package that brings SQLAlchemy's side of the backend, when SQLAlchemy itself does not."""
+
+    features: frozenset[Feature] = EVERYTHING
+    """What the oldest supported server can do."""
+
+    oldest: tuple[int, ...] = ()
+    """The oldest supported server version."""
+
+    in_matrix: bool = False
+    """Whether rxdb's own test matrix runs on a real server of this backend."""
+
+    migrates_like: str = ""
+    """The Alembic implementation to use, when Alembic has none under ``name``."""
+
+    port: int | None = None
+    """The port that a URL without one means."""
+
+    options: frozenset[str] = frozenset()
+    """The connection options that every driver of this backend understands, through
+    :attr:`translate`."""
+
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """What ``rxdb doctor`` reads back: a label, and the query whose last value of the first row is
+    the answer."""
+
+    errors: Mapping[str | int, type[RxdbError]] = field(default_factory=dict)
+    """What the server's error codes mean."""
+
+    error_code: Callable[[BaseException], str | int | None] = first_argument
+    """Return the code that a driver's error carries."""
+
+    read_path: Callable[[str], URL | None] = no_path
+    """Recognise a text that is not a URL, such as the path of a file."""
+
+    file: Callable[[URL], str] = no_file
+    """Return the path of the file that holds the database; empty where there is none."""
+
+    complete_url: Callable[[URL, Path], URL] = unchanged
+    """Fill in what the backend needs and a short URL leaves out; a relative path starts at the
+    folder given."""
+
+    translate: Callable[[Target], tuple[URL, dict[str, Any]]] = as_written
+    """Say a URL's options the way the driver takes them: the URL for SQLAlchemy, and connect
+    arguments."""
+
+    engine_options: Callable[[Target], dict[str, Any]] = no_options
+    """Options for the engine; the application's own options win over these."""
+
+    prepare: Callable[[Engine, Target], None] = nothing
+    """Attach the SQLAlchemy events that the backend needs."""
+
+    def scheme(self, driver: Driver) -> str:
+        """Return what stands before ``://`` to reach this backend through *driver*."""
+        return f"{self.name}+{driver.name}" if driver.name else self.name
+
+
+def release(version: str | Iterable[object]) -> tuple[int, ...]:
+    """Return the leading numbers of a version: ``"2.9.13 (dt)"`` is ``(2, 9, 13)``."""
+    parts = version.split(".") if isinstance(version, str) else [str(part) for part in version]
+    numbers: list[int] = []
+    for part in parts:
+        digits = part[: len(part) - len(part.lstrip("0123456789"))]
+        if not digits:
+            break
+        numbers.append(int(digits))
+    return tuple(numbers)
+
+
+def take(url: URL, names: Iterable[str]) -> tuple[URL, dict[str, str]]:
+    """Return *url* without the named query options, and those options."""
+    found = {name: _one(url.query[name]) for name in names if name in url.query}
+    return url.difference_update_query(found), found
+
+
+def is_secret(option: str) -> bool:
+    """Whether the value of a connection option must not be shown."""
+    return SECRET.search(option) is not None
+
+
+def show(url: URL) -> str:
+    """Return *url* as a text without its secrets, for people to read."""
+    hidden = {option: "***" for option in url.query if is_secret(option)}
+    return url.update_query_dict(hidden).render_as_string(hide_password=True)
+
+
+def run(connection: DBAPIConnection, *statements: str) -> None:
+    """Execute *statements* on a connection that was just made, and end their transaction."""
+    cursor = connection.cursor()
+    try:
+        for statement in statements:
+            cursor.execute(statement)
+    finally:
+        cursor.close()
+    connection.commit()
+
+
+def _one(value: str | tuple[str, ...]) -> str:
+    """Return the last of several values, as web servers and libpq do."""
+    return value if isinstance(value, str) else value[-1]

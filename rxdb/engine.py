@@ -1,0 +1,298 @@
+"""Build engines and keep them: one for each database, and for asynchronous work one per loop.
+
+The application's options win over the dialect's, the dialect's over SQLAlchemy's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import time
+import weakref
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy
+from sqlalchemy import URL, Engine, create_engine, event
+from sqlalchemy.exc import InvalidatePoolError
+
+from rxdb import config
+from rxdb.config import DBConfig
+from rxdb.dialect import Feature, Target, is_secret, release, take
+from rxdb.errors import FolderMissing, NoEventLoop, ReadOnly
+from rxdb.url import parse
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from sqlalchemy.engine import Dialect as SQLAlchemyDialect
+    from sqlalchemy.engine import ExceptionContext
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
+
+
+PING_AFTER_IDLE = 30.0
+"""Seconds that a pooled connection may have been idle before it is tested at its next use. A test
+is a round trip: at each checkout it makes a read five times as expensive, after idle time it costs
+nothing that could be measured (benchmarks of three drivers)."""
+
+URLLike = str | URL | DBConfig
+
+
+@dataclass
+class _Kept:
+    """The engines of one process, or the asynchronous ones of one event loop."""
+
+    sync: dict[object, Engine] = field(default_factory=dict)
+    loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = field(
+        default_factory=weakref.WeakKeyDictionary
+    )
+    lock: Lock = field(default_factory=Lock)
+
+
+@dataclass
+class _Loop:
+    """The engines of one event loop, and what ends them with it."""
+
+    engines: dict[object, AsyncEngine] = field(default_factory=dict)
+    keeper: AsyncGenerator[None] | None = None
+
+
+_kept = _Kept()
+
+
+def get_engine(
+    url: URLLike | None = None, *, read_only: bool = False, create: bool = False
+) -> Engine:
+    """Return the engine of a database; the same one each time, from any thread.
+
+    Without *url* it is the configured database (see :func:`rxdb.config.database`). *read_only*
+    asks for an engine on which the server refuses to write, and where each statement is its own
+    transaction. *create* makes the missing folder of a database file.
+
+    Raises what :func:`rxdb.parse` raises, and :class:`rxdb.errors.FolderMissing`.
+    """
+    target = find_target(url, read_only=read_only)
+    key = _key(target)
+    if (engine := _kept.sync.get(key)) is not None:
+        return engine
+    with _kept.lock:
+        if key not in _kept.sync:
+            _ensure_folder(target, create=create)
+            _kept.sync[key] = build(target, **_application_options())
+        return _kept.sync[key]
+
+
+def get_async_engine(
+    url: URLLike | None = None, *, read_only: bool = False, create: bool = False
+) -> AsyncEngine:
+    """Return the asynchronous engine of a database that belongs to the running event loop.
+
+    It is disposed when the loop ends (``asyncio.run`` and every runner that ends a loop's
+    asynchronous generators, as uvloop and anyio do). The arguments and errors are those of
+    :func:`get_engine`, and :class:`rxdb.errors.NoEventLoop`.
+    """
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        loop = None
+    if loop is None:
+        raise NoEventLoop.of("get_async_engine")
+    target = find_target(url, is_async=True, read_only=read_only)
+    key = _key(target)
+    if (kept := _kept.loops.get(loop)) is not None and key in kept.engines:
+        return kept.engines[key]
+    _ensure_folder(target, create=create)
+    if kept is None:
+        with _kept.lock:
+            kept = _kept.loops.setdefault(loop, _Loop())
+        kept.keeper = _dispose_with_loop(kept)
+        with suppress(StopIteration):
+            kept.keeper.asend(None).send(None)  # to its yield; the loop now knows of it
+    engine = build_async(target, **_application_options())
+    kept.engines[key] = engine
+    return engine
+
+
+def dispose() -> None:
+    """Close the pooled connections of every engine that rxdb keeps, and forget the engines.
+
+    Those of a running event loop are ended by :func:`adispose` or with their loop.
+    """
+    with _kept.lock:
+        engines = list(_kept.sync.values())
+        _kept.sync.clear()
+    for engine in engines:
+        engine.dispose()
+
+
+async def adispose() -> None:
+    """Close the pooled connections of the running event loop's engines, and forget them."""
+    kept = _kept.loops.pop(asyncio.get_running_loop(), None)
+    if kept is not None and kept.keeper is not None:
+        await kept.keeper.aclose()
+
+
+def build(target: Target, **options: Any) -> Engine:
+    """Create the engine for *target*; *options* win over what the dialect asks for."""
+    url, arguments = _arguments(target, options)
+    engine = create_engine(url, **arguments)
+    _prepare(engine, target, options)
+    return engine
+
+
+def build_async(target: Target, **options: Any) -> AsyncEngine:
+    """Create the asynchronous engine for *target*; *options* win over what the dialect asks for."""
+    from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415 - needs greenlet
+
+    url, arguments = _arguments(target, options)
+    engine = create_async_engine(url, **arguments)
+    _prepare(engine.sync_engine, target, options)
+    return engine
+
+
+def find_target(
+    url: URLLike | None = None, *, is_async: bool = False, read_only: bool = False
+) -> Target:
+    """Return the target of *url*, or of the configured database."""
+    given = config.database(is_async=is_async) if url is None else None
+    name = config.get_config().app_name
+    target = _parse(given.url if given else url, is_async, config.folder(), name)
+    return replace(target, read_only=True) if read_only else target
+
+
+@lru_cache(maxsize=256)
+def _parse(url: Any, is_async: bool, folder: Path, name: str) -> Target:
+    """Parse a URL once; the server is told *name*, the application that connects."""
+    target = parse(url, is_async, folder=folder)
+    if not name or "application_name" not in target.dialect.options:
+        return target
+    named = {"application_name": name, **target.url.query}
+    return replace(target, url=target.url.set(query=named))
+
+
+def _key(target: Target) -> object:
+    """Return what makes two targets one database for one use."""
+    return (target.url, target.url.password, target.password, target.read_only)
+
+
+def _application_options() -> dict[str, Any]:
+    return {**config.engine_options(), **config.get_config().engine_options}
+
+
+def _ensure_folder(target: Target, *, create: bool) -> None:
+    file = target.dialect.file(target.url)
+    if not file or Path(file).parent.is_dir():
+        return
+    if not create:
+        raise FolderMissing.of(file)
+    Path(file).parent.mkdir(parents=True, exist_ok=True)
+
+
+def _arguments(target: Target, options: dict[str, Any]) -> tuple[URL, dict[str, Any]]:
+    """Return what ``create_engine`` gets; connect arguments of both sides are merged."""
+    url, connect_args = target.dialect.translate(target)
+    url, secrets = take(url, [option for option in url.query if is_secret(option)])
+    defaults = target.dialect.engine_options(target)
+    own = options.get("connect_args", {})
+    merged = {**connect_args, **secrets, **defaults.get("connect_args", {}), **own}
+    return url, {**defaults, **options, **_fresh_reads(target), "connect_args": merged}
+
+
+def _fresh_reads(target: Target) -> dict[str, Any]:
+    """Let each statement of a read-only engine be a transaction of its own: one round trip."""
+    if not target.read_only or Feature.FRESH_READS not in target.dialect.features:
+        return {}
+    knows_skip = release(sqlalchemy.__version__) >= (2, 0, 43)
+    skip = {"skip_autocommit_rollback": True} if knows_skip else {}
+    return {"isolation_level": "AUTOCOMMIT", **skip}
+
+
+def _prepare(engine: Engine, target: Target, options: dict[str, Any]) -> None:
+    target.dialect.prepare(engine, target)
+    if "pool_pre_ping" not in options:
+        _ping_after_idle(engine)
+    if target.password is not None:
+        _ask_for_password(engine, target)
+    if target.read_only:
+        _tell_read_only(engine, target)
+
+
+def _ping_after_idle(engine: Engine) -> None:
+    """Test a pooled connection when it was idle for long; a dead one is replaced, with its pool."""
+
+    @event.listens_for(engine, "checkin")
+    def note(connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
+        record.info["rxdb_idle_since"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def test(
+        connection: DBAPIConnection, record: ConnectionPoolEntry, proxy: PoolProxiedConnection
+    ) -> None:
+        since = record.info.get("rxdb_idle_since")
+        if since is None or time.monotonic() - since < PING_AFTER_IDLE:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise InvalidatePoolError from error
+
+
+def _ask_for_password(engine: Engine, target: Target) -> None:
+    """Ask for the password at each new connection."""
+    ask = target.password
+
+    @event.listens_for(engine, "do_connect", insert=True)  # before a dialect's own connects
+    def add(
+        dialect: SQLAlchemyDialect, record: object, cargs: list[Any], cparams: dict[str, Any]
+    ) -> None:
+        if ask is None:
+            return
+        _, without = dialect.create_connect_args(engine.url)
+        cargs[:], args = dialect.create_connect_args(engine.url.set(password=ask()))
+        cparams.update({name: args[name] for name in args.keys() - without.keys()})
+
+
+def _tell_read_only(engine: Engine, target: Target) -> None:
+    """Say in rxdb's words that a server refused to write."""
+    dialect = target.dialect
+
+    @event.listens_for(engine, "handle_error")
+    def tell(context: ExceptionContext) -> BaseException | None:
+        code = dialect.error_code(context.original_exception)
+        if code is None or dialect.errors.get(code) is not ReadOnly:
+            return None
+        return ReadOnly.of(" ".join((context.statement or "").split()[:3]))
+
+
+async def _dispose_with_loop(kept: _Loop) -> AsyncGenerator[None]:
+    """Wait for the end of the loop, which closes its asynchronous generators, then dispose."""
+    try:
+        yield
+    finally:
+        engines = list(kept.engines.values())
+        kept.engines.clear()
+        for engine in engines:
+            await engine.dispose()
+
+
+def _forget_after_fork() -> None:
+    """Leave the parent's sockets to the parent: a child begins with empty pools."""
+    global _kept
+    inherited, _kept = _kept, _Kept()
+    for engine in inherited.sync.values():
+        engine.dispose(close=False)
+    for loop in inherited.loops.values():
+        for async_engine in loop.engines.values():
+            async_engine.sync_engine.dispose(close=False)
+
+
+atexit.register(dispose)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)

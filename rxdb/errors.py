@@ -1,0 +1,191 @@
+"""Every error that rxdb raises, each with the sentence that says what to do next."""
+
+from __future__ import annotations
+
+import os
+import re
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+INSTALLERS = {"uv.lock": "uv add", "poetry.lock": "poetry add", "pdm.lock": "pdm add"}
+"""The lock file of a project, and the command that adds a package to that project."""
+
+PASSWORD_IN_URL = re.compile(r"(://[^:/@\s]*:)\S*@")
+"""To the last ``@`` of the word: a password with an unquoted ``@`` in it is hidden whole."""
+PASSWORD_OPTION = re.compile(r"(?i)((?:password|passwd|pwd|secret|token)\w*=)[^&\s;]+")
+
+
+class RxdbError(Exception):
+    """The base of all rxdb errors; catch this one to catch them all."""
+
+
+class BadURL(RxdbError, ValueError):
+    """A database URL that cannot be read, or that asks for what its backend does not have."""
+
+
+class BadConfig(RxdbError, ValueError):
+    """An ``rxconfig.py`` or an environment variable that cannot be used."""
+
+
+class UnknownDialect(BadURL, LookupError):
+    """A URL names a backend that rxdb has no dialect for."""
+
+    @classmethod
+    def of(cls, name: str, known: Iterable[str]) -> UnknownDialect:
+        return cls(f"rxdb has no dialect {name!r}. {suggest(name, known)}")
+
+
+class UnknownDriver(BadURL, LookupError):
+    """A URL names a driver that rxdb does not know for this backend."""
+
+    @classmethod
+    def of(cls, dialect: str, driver: str, known: Iterable[str]) -> UnknownDriver:
+        return cls(f"{dialect} has no driver {driver!r}. {suggest(driver, known)}")
+
+
+class UnknownOption(BadURL, LookupError):
+    """The query string of a URL holds an option that its driver does not know."""
+
+    @classmethod
+    def of(cls, scheme: str, option: str, known: Iterable[str]) -> UnknownOption:
+        return cls(f"{scheme} has no connection option {option!r}. {suggest(option, known)}")
+
+
+class DriverError(RxdbError, ImportError):
+    """The backend is known, and the driver for it cannot be used as it is."""
+
+
+class DriverMissing(DriverError):
+    """Nothing that can talk to the backend is installed."""
+
+    @classmethod
+    def of(cls, what: str, package: str, others: Iterable[str] = ()) -> DriverMissing:
+        also = f" (also possible: {', '.join(others)})" if others else ""
+        return cls(f"No {what} is installed. Run: {install(package)}{also}")
+
+
+class DriverBroken(DriverError):
+    """A driver is installed, and importing it fails; the original error is the cause."""
+
+    @classmethod
+    def of(cls, module: str, package: str, cause: BaseException) -> DriverBroken:
+        reason = str(cause).strip().splitlines() or [type(cause).__name__]
+        return cls(
+            f"The driver {module!r} is installed but does not load: {reason[0]}. "
+            f"Install it with its own libraries: {install(package, again=True)}"
+        )
+
+
+class DriverTooOld(DriverError):
+    """A driver is installed in a version that rxdb does not support."""
+
+    @classmethod
+    def of(cls, module: str, found: str, minimum: str, package: str) -> DriverTooOld:
+        return cls(
+            f"The driver {module!r} is version {found}, rxdb needs {minimum} or later. "
+            f"Run: {install(package, again=True)}"
+        )
+
+
+class DriverMismatch(RxdbError, TypeError):
+    """A URL names a synchronous driver for asynchronous work, or the other way round."""
+
+    @classmethod
+    def of(cls, scheme: str, able: Iterable[str], *, is_async: bool) -> DriverMismatch:
+        kind, call = ("asynchronous", "asession") if is_async else ("synchronous", "session")
+        names = list(able)
+        way = (
+            f"Name one that is: {' or '.join(f'{name}://' for name in names)}, "
+            f"or leave out the driver and rxdb chooses one"
+            if names
+            else "Use rx.session() instead"
+            if is_async
+            else "Use rx.asession() instead"
+        )
+        return cls(f"{scheme} is not {kind}, so rx.{call}() cannot use it. {way}.")
+
+
+class GreenletMissing(DriverError):
+    """SQLAlchemy's asynchronous side needs greenlet, which it does not install by itself."""
+
+    @classmethod
+    def of(cls) -> GreenletMissing:
+        return cls(f"Asynchronous sessions need greenlet. Run: {install('rxdb[async]')}")
+
+
+class FolderMissing(RxdbError, FileNotFoundError):
+    """A database file is to be made in a folder that is not there."""
+
+    @classmethod
+    def of(cls, file: str) -> FolderMissing:
+        folder = os.path.dirname(file)  # noqa: PTH120 - keeps what the reader wrote
+        return cls(
+            f"The folder {folder} for the database file {os.path.basename(file)} does not exist. "  # noqa: PTH119
+            f"Run: mkdir -p {quoted(folder)}   or pass create=True"
+        )
+
+
+class NoEventLoop(RxdbError, RuntimeError):
+    """An asynchronous engine was asked for where no event loop runs."""
+
+    @classmethod
+    def of(cls, name: str) -> NoEventLoop:
+        return cls(
+            f"rx.{name}() belongs to a running event loop. "
+            f"Call it inside an `async def` that asyncio.run(...) runs."
+        )
+
+
+class ReadOnly(RxdbError):
+    """A read-only session was asked to write."""
+
+    @classmethod
+    def of(cls, what: str) -> ReadOnly:
+        return cls(
+            f"A read-only session cannot write: {what}. Use rx.session() without read_only=True."
+        )
+
+
+def hide(text: str) -> str:
+    """Return *text* with the password of every URL in it, and every ``password=…``, as ``***``."""
+    return PASSWORD_OPTION.sub(r"\1***", PASSWORD_IN_URL.sub(r"\1***@", text))
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return the name that was probably meant, or else all there are."""
+    names = sorted(known)
+    close = get_close_matches(name, names, n=1)
+    return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(names) or 'none'}."
+
+
+def install(package: str, *, again: bool = False) -> str:
+    """Return the line that installs *package* in the project that the current folder is in.
+
+    *again* asks for the newest version even where some version is there already.
+    """
+    command = _installer()
+    force = {"pip install": " --upgrade --force-reinstall", "uv add": " --upgrade"}
+    return f"{command}{force.get(command, '') if again else ''} {quoted(package)}"
+
+
+def quoted(text: str) -> str:
+    """Return *text* in the quotes that the shell of this system takes away again."""
+    if text and all(character.isalnum() or character in "-_./\\:" for character in text):
+        return text
+    return f'"{text}"' if os.name == "nt" else "'" + text.replace("'", "'\\''") + "'"
+
+
+def _installer() -> str:
+    try:
+        here = Path.cwd()
+    except OSError:  # the current folder was removed
+        return "pip install"
+    for folder in (here, *here.parents):
+        for lock, command in INSTALLERS.items():
+            if (folder / lock).is_file():
+                return command
+    return "pip install"

@@ -1,0 +1,150 @@
+"""Models, and the registry of all the tables that belong to the application."""
+
+from __future__ import annotations
+
+import sys
+import typing
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from sqlalchemy import Column, MetaData, PrimaryKeyConstraint
+from sqlmodel import Field, SQLModel
+from sqlmodel.main import SQLModelMetaclass
+
+from rxdb.engine import URLLike, get_engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NAMING_CONVENTION = {
+    "ix": "ix_%(column_0_N_label)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+"""Every constraint has a name, the same on every backend: a migration can drop only what it can
+name (Alembic documentation, "The Importance of Naming Constraints"). It is put on SQLModel's own
+metadata, unless the application has put its own there, because models of both kinds refer to each
+other."""
+
+if dict(SQLModel.metadata.naming_convention) == dict(MetaData().naming_convention):
+    SQLModel.metadata.naming_convention = NAMING_CONVENTION
+
+
+class _ModelMeta(SQLModelMetaclass):
+    """Gives a table without a primary key the column ``id``."""
+
+    def __new__(
+        cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any
+    ) -> Any:
+        if options.get("table") and not _has_key(bases, namespace):
+            namespace = {**namespace, "id": Field(default=None, primary_key=True)}
+            annotations = namespace.get("__annotations__", {})
+            namespace["__annotations__"] = {"id": int | None, **annotations}
+        return super().__new__(cls, name, bases, namespace, **options)
+
+
+class Model(SQLModel, metaclass=_ModelMeta):
+    """The base of an application's models: a SQLModel whose tables need no ``id`` written down.
+
+    ``class User(rx.Model, table=True)`` has ``id: int | None``, numbered by the database, unless
+    the class or one of its bases declares another primary key.
+    """
+
+    if TYPE_CHECKING:
+        id: Any = Field(default=None, primary_key=True)
+
+
+RegisteredT = TypeVar("RegisteredT")
+
+
+class ModelRegistry:
+    """The bases whose tables are the application's.
+
+    Models of :class:`rxdb.Model` and of SQLModel are always part of it. Other bases are
+    registered once: ``rx.ModelRegistry.register(Base)``, or as a decorator. Nothing is copied, so
+    models that are declared later are seen too.
+    """
+
+    _metadata: ClassVar[list[MetaData]] = [SQLModel.metadata]
+
+    @classmethod
+    def register(cls, base: RegisteredT) -> RegisteredT:
+        """Add the metadata of *base*, a declarative base or model, and return *base*.
+
+        Raises :class:`TypeError` for what has no ``metadata``.
+        """
+        metadata = getattr(base, "metadata", None)
+        if not isinstance(metadata, MetaData):
+            raise TypeError(
+                f"{base!r} has no metadata. Register a declarative base or one of its models."
+            )
+        if not any(metadata is known for known in cls._metadata):
+            cls._metadata.append(metadata)
+        return base
+
+    @classmethod
+    def get_metadata(cls) -> tuple[MetaData, ...]:
+        """Return the metadata of each base, in order of registration.
+
+        Alembic's ``target_metadata`` takes it as it is.
+        """
+        return tuple(cls._metadata)
+
+
+def create_all(url: URLLike | None = None, *, create: bool = True) -> None:
+    """Create the tables of all models that are not there yet.
+
+    *url* names another database than the configured one. The folder of a database file is made
+    where it is missing, unless *create* is false.
+    """
+    engine = get_engine(url, create=create)
+    for metadata in ModelRegistry.get_metadata():
+        metadata.create_all(engine)
+
+
+def _has_key(bases: tuple[type, ...], namespace: dict[str, Any]) -> bool:
+    """Whether a class body or one of its bases declares ``id`` or a primary key."""
+    if "id" in namespace.get("__annotations__", {}) or _key_in_table_args(namespace):
+        return True
+    if any(_is_key(info) for info in _infos(namespace)):
+        return True
+    inherited = [info for base in bases for info in getattr(base, "model_fields", {}).items()]
+    return any(name == "id" or _is_key(info) for name, info in inherited)
+
+
+def _infos(namespace: dict[str, Any]) -> Iterator[object]:
+    """Yield what describes each field: its default, and what ``Annotated`` adds."""
+    yield from namespace.values()
+    module = sys.modules.get(namespace.get("__module__", ""))
+    known = {**vars(typing), **(vars(module) if module else {}), **namespace}
+    for annotation in namespace.get("__annotations__", {}).values():
+        yield from getattr(_evaluated(annotation, known), "__metadata__", ())
+
+
+def _evaluated(annotation: object, known: dict[str, Any]) -> object:
+    """Read an annotation that ``from __future__ import annotations`` left as a text.
+
+    Only a text that may hold a primary key is read; names that cannot be found yet are left to
+    pydantic, which reads them later.
+    """
+    if not isinstance(annotation, str) or "Annotated" not in annotation:
+        return annotation
+    try:
+        return eval(annotation, known)  # noqa: S307 - the class body's own text
+    except NameError:
+        return annotation
+
+
+def _is_key(info: object) -> bool:
+    column = getattr(info, "sa_column", None)
+    if isinstance(column, Column):
+        return column.primary_key
+    return getattr(info, "primary_key", None) is True
+
+
+def _key_in_table_args(namespace: dict[str, Any]) -> bool:
+    arguments = namespace.get("__table_args__", ())
+    if not isinstance(arguments, tuple):
+        return False
+    return any(isinstance(argument, PrimaryKeyConstraint) for argument in arguments)

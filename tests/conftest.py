@@ -1,0 +1,160 @@
+"""The matrix: every test that asks for ``target`` runs once for each chosen server and driver.
+
+``--backend postgresql+asyncpg`` chooses a server and a driver; the same test bodies run on
+ordinary and on asynchronous drivers: for the latter inside an event loop, through the greenlets
+that SQLAlchemy's own asynchronous side uses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import databases
+import pytest
+from sqlalchemy import Engine
+from sqlmodel import Session
+
+import rxdb as rx
+from rxdb import Feature, Target, config, registry
+from rxdb import engine as engines
+
+OpenSession = Callable[..., Session]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--backend",
+        action="append",
+        default=[],
+        metavar="SERVER[+DRIVER]",
+        help=f"run the matrix on this server: {', '.join(databases.SERVERS)}",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "backend" not in metafunc.fixturenames:
+        return
+    chosen = metafunc.config.getoption("backend") or ["sqlite"]
+    for name in chosen:
+        if name.partition("+")[0] not in databases.SERVERS:
+            raise pytest.UsageError(
+                f"--backend={name}: there is no such server. Known: {', '.join(databases.SERVERS)}"
+            )
+    metafunc.parametrize("backend", chosen, ids=lambda b: b.replace("+", "-"), scope="session")
+
+
+@pytest.fixture(autouse=True)
+def _own_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Keep the developer's own settings out of each test, and each test's out of the next."""
+    for variable in (*config.URL_VARIABLES, *config.ASYNC_URL_VARIABLES, config.LAST_VARIABLE):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.chdir(tmp_path)
+    yield
+    rx.set_config(None)
+    rx.dispose()
+
+
+@pytest.fixture(scope="session")
+def server(backend: str, run: databases.Run) -> str:
+    """The name of the server under test, after a look that it is really that one."""
+    name, _, driver = backend.partition("+")
+    expected = databases.SERVERS[name]
+    if expected.version:
+        answer = str(databases.execute(databases.admin(name, driver), run, expected.version))
+        assert expected.has in answer, f"{expected.variable} leads to another server: {answer}"
+        assert expected.lacks not in answer, f"{expected.variable} leads to {answer}"
+    return name
+
+
+@pytest.fixture(scope="session")
+def run(backend: str) -> Iterator[databases.Run]:
+    """Run a function that works with an engine: as it is, or in an event loop's greenlet."""
+    name, _, driver = backend.partition("+")
+    known = {d.name: d for d in registry.get(name).drivers}
+    if driver not in known or known[driver].sync:
+        yield lambda function: function()
+        return
+    from sqlalchemy.util import greenlet_spawn
+
+    with asyncio.Runner() as runner:
+        yield lambda function: runner.run(greenlet_spawn(function))
+
+
+@pytest.fixture
+def target(
+    server: str,
+    backend: str,
+    run: databases.Run,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> Iterator[Target]:
+    """A database of the server under test, empty and this test's own."""
+    dialect = registry.get(server)
+    for mark in request.node.iter_markers("needs"):
+        needed: tuple[Feature, ...] = mark.args
+        for feature in needed:
+            if feature not in dialect.features:
+                pytest.skip(f"{server} does not {feature.value}")
+    with databases.empty(server, backend.partition("+")[2], tmp_path, run) as found:
+        yield found
+
+
+@pytest.fixture
+def url(target: Target) -> str:
+    """The URL of :func:`target`, as a user would write it, with its password."""
+    return target.url.render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def make_engine(target: Target, run: databases.Run) -> Iterator[Callable[..., Engine]]:
+    """Build an engine for :func:`target` with rxdb's options and the test's own."""
+    made: list[Engine] = []
+
+    def make(found: Target = target, **options: Any) -> Engine:
+        build = engines.build_async if databases.is_async(found) else engines.build
+        engine: Any = build(found, **options)
+        made.append(getattr(engine, "sync_engine", engine))
+        return made[-1]
+
+    yield make
+    for engine in made:
+        run(engine.dispose)
+
+
+@pytest.fixture
+def engine(make_engine: Callable[..., Engine]) -> Engine:
+    """An engine for :func:`target`, as rxdb builds it."""
+    return make_engine()
+
+
+@pytest.fixture
+def open_session(target: Target, url: str, run: databases.Run) -> Iterator[OpenSession]:
+    """Open sessions as ``rx.session(url)`` does; through ``rx.asession(url)`` where the driver
+    under test is asynchronous."""
+
+    def open_session(**options: Any) -> Session:
+        if databases.is_async(target):
+            return rx.asession(url, **options).sync_session
+        return rx.session(url, **options)
+
+    yield open_session
+    rx.dispose()
+    if databases.is_async(target):
+        from sqlalchemy.util import await_only
+
+        run(lambda: await_only(rx.adispose()))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a matrix test where its driver needs it: in the greenlet of an event loop."""
+    names = pyfuncitem._fixtureinfo.argnames
+    run = pyfuncitem.funcargs.get("run")
+    if run is None or "target" not in pyfuncitem.funcargs:
+        return None
+    arguments = {name: pyfuncitem.funcargs[name] for name in names}
+    run(lambda: pyfuncitem.obj(**arguments))
+    return True

@@ -1,0 +1,120 @@
+"""Where the databases of the test matrix are, and how to get an empty one for a test.
+
+A new backend is one more row of SERVERS.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import NullPool
+
+from rxdb import Target, parse
+from rxdb.engine import build, build_async
+
+Run = Callable[[Callable[[], Any]], Any]
+"""Runs a function, for an asynchronous driver inside an event loop."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """One row of the matrix."""
+
+    variable: str = ""
+    """The environment variable that holds the server's URL; empty for a database in a file."""
+
+    suffix: str = ""
+    """How the name of a database file ends."""
+
+    version: str = ""
+    """A query that tells the server's name."""
+
+    has: str = ""
+    """What stands in the answer."""
+
+    lacks: str = "\0"
+    """What must not stand in it."""
+
+
+SERVERS = {
+    "sqlite": Server(suffix=".db"),
+    "duckdb": Server(suffix=".duckdb"),
+    "postgresql": Server(
+        variable="RXDB_TEST_POSTGRESQL", version="SELECT version()", has="PostgreSQL"
+    ),
+    "mysql": Server(
+        variable="RXDB_TEST_MYSQL",
+        version="SELECT concat(@@version, ' ', @@version_comment)",
+        has="MySQL",
+        lacks="MariaDB",
+    ),
+    "mariadb": Server(
+        variable="RXDB_TEST_MARIADB",
+        version="SELECT concat(@@version, ' ', @@version_comment)",
+        has="MariaDB",
+    ),
+}
+
+
+def admin(name: str, driver: str) -> Target:
+    """Return where databases of the server *name* are created, reached through *driver*."""
+    server = SERVERS[name]
+    if not (url := os.environ.get(server.variable, "")):
+        raise LookupError(f'No {name} server is known. Run: eval "$(ci/servers up {name})"')
+    rest = url.partition("://")[2]
+    return target(f"{name}{'+' if driver else ''}{driver}://{rest}")
+
+
+def target(url: str) -> Target:
+    """Parse *url* for the kind of work its driver can do: ordinary work where it can do both."""
+    driver = parse(url, is_async=True).driver if _is_async_only(url) else None
+    return parse(url, is_async=driver is not None)
+
+
+def is_async(found: Target) -> bool:
+    """Whether every use of *found* needs an event loop."""
+    return not found.driver.sync
+
+
+@contextmanager
+def empty(name: str, driver: str, folder: Path, run: Run) -> Iterator[Target]:
+    """Yield a database made for one test and dropped after it."""
+    server = SERVERS[name]
+    if not server.variable:
+        yield target(f"{name}{'+' if driver else ''}{driver}:///{folder}/test{server.suffix}")
+        return
+    server_target = admin(name, driver)
+    database = f"rxdb_{uuid4().hex[:12]}"
+    execute(server_target, run, f"CREATE DATABASE {database}")
+    try:
+        yield replace(server_target, url=server_target.url.set(database=database))
+    finally:
+        execute(server_target, run, f"DROP DATABASE {database}")
+
+
+def execute(found: Target, run: Run, statement: str) -> Any:
+    """Execute one statement outside a transaction, and return its first value."""
+    options = {"poolclass": NullPool, "isolation_level": "AUTOCOMMIT"}
+    engine = (
+        build_async(found, **options).sync_engine if is_async(found) else build(found, **options)
+    )
+
+    def work() -> Any:
+        with engine.connect() as connection:
+            result = connection.exec_driver_sql(statement)
+            return result.scalar() if result.returns_rows else None
+
+    return run(work)
+
+
+def _is_async_only(url: str) -> bool:
+    scheme, _, driver = url.partition("://")[0].partition("+")
+    from rxdb import registry
+
+    return any(d.name == driver and not d.sync for d in registry.get(scheme).drivers)

@@ -1,0 +1,169 @@
+"""One probe per feature: it must work where the dialect declares the feature, and only there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import (
+    Column,
+    Engine,
+    ForeignKey,
+    Integer,
+    MetaData,
+    Table,
+    exc,
+    insert,
+    inspect,
+    select,
+    text,
+)
+
+import rxdb as rx
+from rxdb import Feature, Target
+from rxdb.url import parse
+
+MakeEngine = Callable[..., Engine]
+NUMBERS = Table("probe", MetaData(), Column("n", Integer, primary_key=True, autoincrement=False))
+
+
+def alter_column(target: Target, make: MakeEngine) -> None:
+    with make().begin() as connection:
+        connection.execute(text("CREATE TABLE probe (n INTEGER)"))
+        alter = "ALTER TABLE probe ALTER COLUMN n SET DEFAULT 5"
+        connection.execute(text(alter))
+
+
+def carries_async(target: Target, make: MakeEngine) -> None:
+    assert parse(f"{target.dialect.name}://", is_async=True).driver.asynchronous
+
+
+def concurrent_writes(target: Target, make: MakeEngine) -> None:
+    engine = make()
+    NUMBERS.create(engine)
+    with engine.connect() as first, engine.connect() as second:
+        first.execute(insert(NUMBERS), {"n": 1})
+        second.execute(insert(NUMBERS), {"n": 2})
+        first.commit()
+        second.commit()
+
+
+def foreign_keys(target: Target, make: MakeEngine) -> None:
+    metadata = MetaData()
+    parent = Table("parent", metadata, Column("n", Integer, primary_key=True, autoincrement=False))
+    child = Table("child", metadata, Column("p", Integer, ForeignKey(parent.c.n)))
+    engine = make()
+    metadata.create_all(engine)
+    with pytest.raises(exc.IntegrityError), engine.begin() as connection:
+        connection.execute(insert(child), {"p": 5})
+
+
+def fresh_reads(target: Target, make: MakeEngine) -> None:
+    engine = make()
+    NUMBERS.create(engine)
+    with make(replace(target, read_only=True)).connect() as reader:
+        assert reader.scalars(select(NUMBERS.c.n)).all() == []
+        with engine.begin() as writer:
+            writer.execute(insert(NUMBERS), {"n": 1})
+        assert reader.scalars(select(NUMBERS.c.n)).all() == [1]
+
+
+def generated_keys(target: Target, make: MakeEngine) -> None:
+    table = Table(
+        "probe", MetaData(), Column("id", Integer, primary_key=True), Column("n", Integer)
+    )
+    engine = make()
+    table.create(engine)
+    with engine.begin() as connection:
+        assert connection.execute(insert(table), {"n": 1}).inserted_primary_key
+
+
+def savepoints(target: Target, make: MakeEngine) -> None:
+    engine = make()
+    NUMBERS.create(engine)
+    with engine.connect() as connection:
+        connection.execute(insert(NUMBERS), {"n": 1})
+        inner = connection.begin_nested()
+        connection.execute(insert(NUMBERS), {"n": 2})
+        inner.rollback()
+        connection.commit()
+    with engine.connect() as connection:
+        assert connection.scalars(select(NUMBERS.c.n)).all() == [1]
+
+
+def schemas(target: Target, make: MakeEngine) -> None:
+    with make().begin() as connection:
+        connection.execute(text("CREATE SCHEMA rxdb_probe"))
+    with make().begin() as connection:
+        connection.execute(text("DROP SCHEMA rxdb_probe"))
+
+
+def several_hosts(target: Target, make: MakeEngine) -> None:
+    live = target.url
+    hosts = f"{live.host}:1,{live.host}:{live.port}"
+    user = f"{live.username}:{live.password}@"
+    found = parse(
+        f"{live.drivername}://{user}{hosts}/{live.database}", is_async=not target.driver.sync
+    )
+    with make(found).connect() as connection:
+        assert connection.scalar(text("SELECT 1")) == 1
+
+
+def skip_locked(target: Target, make: MakeEngine) -> None:
+    engine = make()
+    NUMBERS.create(engine)
+    with engine.begin() as connection:
+        connection.execute(insert(NUMBERS), [{"n": 1}, {"n": 2}])
+    first_free = select(NUMBERS.c.n).order_by("n").limit(1).with_for_update(skip_locked=True)
+    with engine.connect() as first, engine.connect() as second:
+        assert first.scalar(first_free) == 1
+        assert second.scalar(first_free) == 2
+
+
+def tls(target: Target, make: MakeEngine) -> None:
+    url = target.url.update_query_dict({"sslmode": "require"})
+    text_url = url.render_as_string(hide_password=False)
+    found = replace(target, url=parse(text_url, is_async=not target.driver.sync).url)
+    with make(found).connect() as connection:
+        answer = connection.exec_driver_sql(target.dialect.settings["TLS"]).first()
+    assert answer is not None
+    assert "TLS" in answer[-1]
+
+
+def transactional_ddl(target: Target, make: MakeEngine) -> None:
+    engine = make()
+    with engine.connect() as connection:
+        connection.execute(text("CREATE TABLE probe (id INTEGER)"))
+        connection.rollback()
+    with engine.connect() as connection:
+        assert not inspect(connection).has_table("probe")
+
+
+PROBES: dict[Feature, Callable[[Target, MakeEngine], None]] = {
+    Feature.ALTER_COLUMN: alter_column,
+    Feature.ASYNC: carries_async,
+    Feature.CONCURRENT_WRITES: concurrent_writes,
+    Feature.FOREIGN_KEYS: foreign_keys,
+    Feature.FRESH_READS: fresh_reads,
+    Feature.GENERATED_KEYS: generated_keys,
+    Feature.SAVEPOINTS: savepoints,
+    Feature.SCHEMAS: schemas,
+    Feature.SEVERAL_HOSTS: several_hosts,
+    Feature.SKIP_LOCKED: skip_locked,
+    Feature.TLS: tls,
+    Feature.TRANSACTIONAL_DDL: transactional_ddl,
+}
+
+REFUSED = (AssertionError, exc.SQLAlchemyError, NotImplementedError, rx.RxdbError)
+
+
+@pytest.mark.parametrize("feature", Feature, ids=lambda feature: feature.name.lower())
+def test_the_declaration_is_true(target: Target, make_engine: MakeEngine, feature: Feature) -> None:
+    try:
+        PROBES[feature](target, make_engine)
+    except REFUSED as error:
+        works, why = False, repr(error)
+    else:
+        works, why = True, "the probe succeeded"
+    assert (feature in target.dialect.features) == works, why

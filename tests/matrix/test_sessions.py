@@ -1,0 +1,108 @@
+"""What a session promises, on every server and driver."""
+
+from __future__ import annotations
+
+import pytest
+from conftest import OpenSession
+from sqlalchemy import text
+from sqlmodel import Field, Session, select
+
+import rxdb as rx
+from rxdb import Feature
+
+
+class Pet(rx.Model, table=True):
+    """A key of its own, so that servers without generated keys take part."""
+
+    number: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    name: str = Field(max_length=50)
+
+
+@pytest.fixture(autouse=True)
+def _tables(target: rx.Target, engine: object, run: object) -> None:
+    run(lambda: Pet.__table__.create(engine))  # type: ignore[operator, attr-defined]
+
+
+def test_round_trip(open_session: OpenSession) -> None:
+    with open_session() as session:
+        session.add(Pet(number=1, name="Möhre 🥕"))
+        session.commit()
+    with open_session() as session:
+        assert session.exec(select(Pet.name)).all() == ["Möhre 🥕"]
+
+
+def test_is_a_sqlmodel_session(open_session: OpenSession) -> None:
+    with open_session() as session:
+        assert isinstance(session, Session)
+
+
+def test_uncommitted_work_is_rolled_back(open_session: OpenSession) -> None:
+    with open_session() as session:
+        session.add(Pet(number=1, name="Rex"))
+        session.flush()
+    with open_session() as session:
+        assert session.exec(select(Pet)).all() == []
+
+
+def test_an_error_rolls_back(open_session: OpenSession) -> None:
+    def fail() -> None:
+        with open_session() as session:
+            session.add(Pet(number=1, name="Rex"))
+            session.flush()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    with open_session() as session:
+        assert session.exec(select(Pet)).all() == []
+
+
+def test_read_only_refuses_objects(open_session: OpenSession) -> None:
+    with open_session(read_only=True) as session:
+        session.add(Pet(number=1, name="Rex"))
+        with pytest.raises(rx.ReadOnly, match=r"a Pet was added.*without read_only=True"):
+            session.commit()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO pet (number, name) VALUES (2, 'Rex')",
+        "UPDATE pet SET name = 'Max'",
+        "DELETE FROM pet",
+        "CREATE TABLE toy (n INTEGER)",
+        "DROP TABLE pet",
+    ],
+)
+def test_the_server_refuses_to_write_for_a_read_only_session(
+    open_session: OpenSession, statement: str
+) -> None:
+    with open_session() as session:
+        session.add(Pet(number=1, name="Rex"))
+        session.commit()
+    with open_session(read_only=True) as session, pytest.raises(rx.ReadOnly):
+        session.execute(text(statement))
+        session.commit()
+    with open_session() as session:
+        assert session.exec(select(Pet.name)).all() == ["Rex"]
+
+
+@pytest.mark.needs(Feature.FRESH_READS)
+def test_read_only_sees_what_was_committed_meanwhile(open_session: OpenSession) -> None:
+    with open_session(read_only=True) as reader, open_session() as writer:
+        assert reader.exec(select(Pet.name)).all() == []
+        writer.add(Pet(number=1, name="Rex"))
+        writer.commit()
+        assert reader.exec(select(Pet.name)).all() == ["Rex"]
+
+
+@pytest.mark.needs(Feature.SAVEPOINTS)
+def test_a_savepoint_rolls_back_alone(open_session: OpenSession) -> None:
+    with open_session() as session:
+        session.add(Pet(number=1, name="Rex"))
+        with session.begin_nested() as inner:
+            session.add(Pet(number=2, name="Max"))
+            session.flush()
+            inner.rollback()
+        session.commit()
+        assert session.exec(select(Pet.name)).all() == ["Rex"]
