@@ -50,8 +50,7 @@ SERVERS = {
     ),
     "mysql": Server(
         variable="RXDB_TEST_MYSQL",
-        version="SELECT concat(@@version, ' ', @@version_comment)",
-        has="MySQL",
+        version="SELECT concat(@@version, ' ', @@version_comment)",  # Debian's does not say MySQL
         lacks="MariaDB",
     ),
     "mariadb": Server(

@@ -157,6 +157,11 @@ def prepare(engine: Engine, target: Target) -> None:
             )
         run(connection, *statements)
 
+    @event.listens_for(engine, "first_connect")
+    def first(connection: Any, record: object) -> None:
+        if _one(connection, "SELECT @@character_set_database") != "utf8mb4":
+            _create_tables_in_utf8mb4(engine)
+
     if mode in {"allow", "prefer"} and target.driver.name != "mysqldb":
         _fall_back_from_tls(engine)
 
@@ -179,16 +184,38 @@ def _fall_back_from_tls(engine: Engine) -> None:
         return None
 
 
+def _create_tables_in_utf8mb4(engine: Engine) -> None:
+    """Let new tables hold every character, where the database itself was made for fewer.
+
+    MariaDB before 11.6 makes latin1 databases unless it was told otherwise. A database that has
+    utf8mb4 keeps its own collation: tables of two collations cannot refer to each other.
+    """
+    dialect: Any = engine.dialect
+    compiler: Any = dialect.ddl_compiler
+
+    class Compiler(compiler):  # type: ignore[misc]  # the class that this engine has
+        def post_create_table(self, table: Any) -> str:
+            options: str = super().post_create_table(table)
+            return options if "CHARSET" in options.upper() else f"{options} CHARSET=utf8mb4"
+
+    dialect.ddl_compiler = Compiler
+
+
 class NotEncrypted(RxdbError, ConnectionError):
     """The URL requires TLS, and the connection has none."""
 
 
 def _is_encrypted(connection: Any) -> bool:
+    return bool(_one(connection, "SHOW SESSION STATUS LIKE 'Ssl_cipher'"))
+
+
+def _one(connection: Any, query: str) -> Any:
+    """Return the last value of the query's only row."""
     cursor = connection.cursor()
-    cursor.execute("SHOW SESSION STATUS LIKE 'Ssl_cipher'")
-    (_, cipher) = cursor.fetchone()
+    cursor.execute(query)
+    row = cursor.fetchone()
     cursor.close()
-    return bool(cipher)
+    return row[-1]
 
 
 dialect = Dialect(
@@ -242,6 +269,7 @@ dialect = Dialect(
         "('transaction_isolation', 'tx_isolation')",
         "time zone": "SELECT @@SESSION.time_zone",
         "character set": "SELECT @@SESSION.character_set_client",
+        "character set of the database": "SELECT @@character_set_database",
         "TLS": "SHOW SESSION STATUS LIKE 'Ssl_version'",
     },
     errors={1792: ReadOnly},  # ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION
