@@ -44,6 +44,7 @@ class Feature(Enum):
     SAVEPOINTS = "roll back part of a transaction"
     SCHEMAS = "keep tables in named schemas that can be created"
     SEVERAL_HOSTS = "take several hosts in one URL and connect to the first that answers"
+    SEVERAL_PROCESSES = "let two processes work on one database"
     SKIP_LOCKED = "select rows that no other transaction holds"
     TLS = "encrypt the connection when sslmode=require asks for it"
     TRANSACTIONAL_DDL = "roll back CREATE, ALTER and DROP"
@@ -210,6 +211,9 @@ class Dialect:
 
     oldest: tuple[int, ...] = ()
     """The oldest supported server version."""
+
+    version_query: str = ""
+    """The query that tells the server's version, where SQLAlchemy does not know it."""
 
     in_matrix: bool = False
     """Whether rxdb's own test matrix runs on a real server of this backend."""

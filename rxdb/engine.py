@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import ctypes
 import os
 import time
 import weakref
@@ -28,7 +29,7 @@ from rxdb.errors import FolderMissing, NoEventLoop, ReadOnly
 from rxdb.url import parse
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
 
     from sqlalchemy.engine import Dialect as SQLAlchemyDialect
     from sqlalchemy.engine import ExceptionContext
@@ -215,11 +216,11 @@ def _fresh_reads(target: Target) -> dict[str, Any]:
 
 
 def _prepare(engine: Engine, target: Target, options: dict[str, Any]) -> None:
+    if target.password is not None:
+        _ask_for_password(engine, target.password)  # before a dialect's own do_connect
     target.dialect.prepare(engine, target)
     if "pool_pre_ping" not in options:
         _ping_after_idle(engine)
-    if target.password is not None:
-        _ask_for_password(engine, target)
     if target.read_only:
         _tell_read_only(engine, target)
 
@@ -244,16 +245,13 @@ def _ping_after_idle(engine: Engine) -> None:
             raise InvalidatePoolError from error
 
 
-def _ask_for_password(engine: Engine, target: Target) -> None:
+def _ask_for_password(engine: Engine, ask: Callable[[], str]) -> None:
     """Ask for the password at each new connection."""
-    ask = target.password
 
-    @event.listens_for(engine, "do_connect", insert=True)  # before a dialect's own connects
+    @event.listens_for(engine, "do_connect")
     def add(
         dialect: SQLAlchemyDialect, record: object, cargs: list[Any], cparams: dict[str, Any]
     ) -> None:
-        if ask is None:
-            return
         _, without = dialect.create_connect_args(engine.url)
         cargs[:], args = dialect.create_connect_args(engine.url.set(password=ask()))
         cparams.update({name: args[name] for name in args.keys() - without.keys()})
@@ -283,14 +281,23 @@ async def _dispose_with_loop(kept: _Loop) -> AsyncGenerator[None]:
 
 
 def _forget_after_fork() -> None:
-    """Leave the parent's sockets to the parent: a child begins with empty pools."""
-    global _kept
+    """Leave the parent's sockets to the parent: a child begins with empty pools.
+
+    The inherited connections are kept for ever. mysqlclient says good-bye to the server when a
+    connection object goes, at the latest when the child ends, and the server then ends the
+    parent's connection.
+    """
+    global _kept  # noqa: PLW0603 - locks of the parent may be held for ever in the child
     inherited, _kept = _kept, _Kept()
-    for engine in inherited.sync.values():
+    loops = [
+        engine.sync_engine for loop in inherited.loops.values() for engine in loop.engines.values()
+    ]
+    engines = [*inherited.sync.values(), *loops]
+    pools = [engine.pool for engine in engines]
+    if pools:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(pools))
+    for engine in engines:
         engine.dispose(close=False)
-    for loop in inherited.loops.values():
-        for async_engine in loop.engines.values():
-            async_engine.sync_engine.dispose(close=False)
 
 
 atexit.register(dispose)

@@ -14,7 +14,7 @@ from typing import Any
 
 import databases
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import URL, Engine
 from sqlmodel import Session
 
 import rxdb as rx
@@ -98,14 +98,22 @@ def target(
         for feature in needed:
             if feature not in dialect.features:
                 pytest.skip(f"{server} does not {feature.value}")
+    driver = backend.partition("+")[2] or dialect.drivers[0].name
+    able = {d.name for d in dialect.drivers if d.sync}
+    if request.node.get_closest_marker("sync_driver") and driver not in able:
+        pytest.skip(f"{driver} carries no ordinary engine")
+    able = {d.name for d in dialect.drivers if d.asynchronous}
+    if request.node.get_closest_marker("async_driver") and driver not in able:
+        pytest.skip(f"{driver} carries no asynchronous engine")
     with databases.empty(server, backend.partition("+")[2], tmp_path, run) as found:
         yield found
 
 
 @pytest.fixture
-def url(target: Target) -> str:
+def url(target: Target) -> Iterator[str]:
     """The URL of :func:`target`, as a user would write it, with its password."""
-    return target.url.render_as_string(hide_password=False)
+    yield target.url.render_as_string(hide_password=False)
+    rx.dispose()
 
 
 @pytest.fixture
@@ -135,13 +143,12 @@ def open_session(target: Target, url: str, run: databases.Run) -> Iterator[OpenS
     """Open sessions as ``rx.session(url)`` does; through ``rx.asession(url)`` where the driver
     under test is asynchronous."""
 
-    def open_session(**options: Any) -> Session:
+    def open_session(place: str | URL = url, **options: Any) -> Session:
         if databases.is_async(target):
-            return rx.asession(url, **options).sync_session
-        return rx.session(url, **options)
+            return rx.asession(place, **options).sync_session
+        return rx.session(place, **options)
 
     yield open_session
-    rx.dispose()
     if databases.is_async(target):
         from sqlalchemy.util import await_only
 
@@ -153,7 +160,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Run a matrix test where its driver needs it: in the greenlet of an event loop."""
     names = pyfuncitem._fixtureinfo.argnames
     run = pyfuncitem.funcargs.get("run")
-    if run is None or "target" not in pyfuncitem.funcargs:
+    if run is None or pyfuncitem.get_closest_marker("own_loop"):
         return None
     arguments = {name: pyfuncitem.funcargs[name] for name in names}
     run(lambda: pyfuncitem.obj(**arguments))

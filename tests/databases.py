@@ -5,14 +5,19 @@ A new backend is one more row of SERVERS.
 
 from __future__ import annotations
 
+import gc
 import os
-from collections.abc import Callable, Iterator
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import pytest
 from sqlalchemy import NullPool
 
 from rxdb import Target, parse
@@ -41,22 +46,55 @@ class Server:
     lacks: str = "\0"
     """What must not stand in it."""
 
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """What each connection must have: a label of the dialect's settings, and a pattern."""
+
+
+MYSQL_SETTINGS = {
+    "sql_mode": r"(?=.*\bSTRICT_TRANS_TABLES\b)(?=.*\bNO_ZERO_DATE\b).*",
+    "isolation level": "READ-COMMITTED",
+    "time zone": r"\+00:00",
+    "character set": "utf8mb4",
+    "TLS": "TLS.*",
+}
 
 SERVERS = {
-    "sqlite": Server(suffix=".db"),
-    "duckdb": Server(suffix=".duckdb"),
+    "sqlite": Server(
+        suffix=".db",
+        settings={
+            "journal mode": "wal",
+            "synchronous": "1",
+            "foreign keys": "1",
+            "busy timeout (ms)": "5000",
+            "mmap size (bytes)": "134217728",
+            "journal size limit (bytes)": "67108864",
+            "cache size (pages)": "2000",
+        },
+    ),
+    "duckdb": Server(suffix=".duckdb", settings={"time zone": "UTC"}),
     "postgresql": Server(
-        variable="RXDB_TEST_POSTGRESQL", version="SELECT version()", has="PostgreSQL"
+        variable="RXDB_TEST_POSTGRESQL",
+        version="SELECT version()",
+        has="PostgreSQL",
+        settings={
+            "isolation level": "read committed",
+            "time zone": "UTC",
+            "character set": "UTF8",
+            "TLS": "TLS.*",
+            "application name": "matrix",
+        },
     ),
     "mysql": Server(
         variable="RXDB_TEST_MYSQL",
         version="SELECT concat(@@version, ' ', @@version_comment)",  # Debian's does not say MySQL
         lacks="MariaDB",
+        settings=MYSQL_SETTINGS,
     ),
     "mariadb": Server(
         variable="RXDB_TEST_MARIADB",
         version="SELECT concat(@@version, ' ', @@version_comment)",
         has="MariaDB",
+        settings=MYSQL_SETTINGS,
     ),
 }
 
@@ -110,6 +148,28 @@ def execute(found: Target, run: Run, statement: str) -> Any:
             return result.scalar() if result.returns_rows else None
 
     return run(work)
+
+
+@contextmanager
+def refused_connection(
+    error: type[Exception] | tuple[type[Exception], ...], match: str | None = None
+) -> Iterator[None]:
+    """Expect *error*; aiomysql leaves the socket of a refused connection to the collector."""
+    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+        with pytest.raises(error, match=match):
+            yield
+        gc.collect()
+
+
+def select_in_another_process(found: Target) -> None:
+    """Open a session in a new Python, and let that end by itself; raise when it fails."""
+    url = found.url.render_as_string(hide_password=False)
+    select = f"session({url!r}).scalar(sqlalchemy.text('SELECT 1'))"
+    ordinary = f"rxdb.{select}"
+    asynchronous = f"async def f(): await rxdb.a{select}\nasyncio.run(f())"
+    program = f"import asyncio, rxdb, sqlalchemy\n{asynchronous if is_async(found) else ordinary}"
+    command = [sys.executable, "-W", "ignore::ResourceWarning", "-c", program]
+    subprocess.run(command, check=True, timeout=60, capture_output=True)
 
 
 def _is_async_only(url: str) -> bool:

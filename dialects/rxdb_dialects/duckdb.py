@@ -43,7 +43,14 @@ def translate(target: Target) -> tuple[URL, dict[str, Any]]:
 
 
 def prepare(engine: Engine, target: Target) -> None:
-    """Begin read-only transactions: DuckDB has no read-only connection beside one that writes."""
+    """Keep time in UTC, and begin read-only transactions where they are wanted: DuckDB has no
+    read-only connection beside one that writes."""
+    from sqlalchemy import event
+
+    @event.listens_for(engine, "connect")
+    def connect(connection: Any, record: object) -> None:
+        connection.execute("SET TimeZone = 'UTC'")  # the machine's own otherwise
+
     if target.read_only:
         sqlalchemy_dialect: Any = engine.dialect
         sqlalchemy_dialect.do_begin = begin_read_only
@@ -73,10 +80,12 @@ dialect = Dialect(
         Feature.GENERATED_KEYS,
         Feature.SAVEPOINTS,
         Feature.SEVERAL_HOSTS,
+        Feature.SEVERAL_PROCESSES,
         Feature.SKIP_LOCKED,
         Feature.TLS,
     },
     oldest=(1, 0),
+    version_query="SELECT ltrim(version(), 'v')",  # its plug-in tells PostgreSQL's
     in_matrix=True,
     migrates_like="postgresql",
     settings={

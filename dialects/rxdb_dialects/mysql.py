@@ -44,8 +44,8 @@ REQUIRED = ("require", "verify-ca", "verify-full")
 
 MYSQLCLIENT_MODES = {
     "disable": "DISABLED",
-    "allow": "PREFERRED",
-    "prefer": "PREFERRED",
+    "allow": "REQUIRED",
+    "prefer": "REQUIRED",
     "require": "REQUIRED",
     "verify-ca": "VERIFY_CA",
     "verify-full": "VERIFY_IDENTITY",
@@ -78,14 +78,12 @@ def translate(target: Target) -> tuple[URL, dict[str, Any]]:
 
 
 def tls_for_mysqlclient(common: dict[str, str]) -> dict[str, Any]:
-    """Use libmysqlclient's own modes."""
+    """Use the client library's own modes, but its PREFERRED, which MariaDB's library takes for no
+    TLS: :func:`prepare` falls back from REQUIRED instead."""
     files = {"ca": "sslrootcert", "cert": "sslcert", "key": "sslkey"}
     given = {key: common[option] for key, option in files.items() if option in common}
-    mode = common.get("sslmode")
-    return {
-        **({"ssl_mode": MYSQLCLIENT_MODES[mode]} if mode else {}),
-        **({"ssl": given} if given else {}),
-    }
+    mode = MYSQLCLIENT_MODES[common.get("sslmode", "prefer")]
+    return {"ssl_mode": mode, **({"ssl": given} if given else {})}
 
 
 def tls_for_pymysql(common: dict[str, str]) -> dict[str, Any]:
@@ -105,6 +103,13 @@ SAY_TLS = {
     "asyncmy": tls_for_async,
     "aiomysql": tls_for_async,
 }
+
+
+NO_TLS: dict[str, dict[str, Any]] = {
+    "mysqldb": {"ssl_mode": "DISABLED"},
+    "pymysql": {"ssl_disabled": True},  # or it would make a context of its own and try again
+}
+"""What is said to a driver instead, after a server turned out to have no TLS."""
 
 
 def tls_context(common: dict[str, str]) -> ssl.SSLContext:
@@ -141,7 +146,7 @@ def prepare(engine: Engine, target: Target) -> None:
     """Set sql_mode and time zone, and let sslmode mean the same for every driver.
 
     aiomysql goes on without TLS where the server offers none, so a required one is looked for.
-    PyMySQL and asyncmy refuse to, so a preferred one is tried, and left out after that failed.
+    The others refuse to, so a preferred one is tried, and left out after that failed.
     """
     from sqlalchemy import event
 
@@ -162,11 +167,11 @@ def prepare(engine: Engine, target: Target) -> None:
         if _one(connection, "SELECT @@character_set_database") != "utf8mb4":
             _create_tables_in_utf8mb4(engine)
 
-    if mode in {"allow", "prefer"} and target.driver.name != "mysqldb":
-        _fall_back_from_tls(engine)
+    if mode in {"allow", "prefer"}:
+        _fall_back_from_tls(engine, NO_TLS.get(target.driver.name, {}))
 
 
-def _fall_back_from_tls(engine: Engine) -> None:
+def _fall_back_from_tls(engine: Engine, without: dict[str, Any]) -> None:
     from sqlalchemy import event
 
     @event.listens_for(engine, "do_connect")
@@ -174,13 +179,15 @@ def _fall_back_from_tls(engine: Engine) -> None:
         dialect: Any, record: object, cargs: list[Any], cparams: dict[str, Any]
     ) -> DBAPIConnection | None:
         try:
-            return dialect.connect(*cargs, **cparams) if "ssl" in cparams else None
+            connection: DBAPIConnection = dialect.connect(*cargs, **cparams)
         except dialect.loaded_dbapi.OperationalError as error:
-            if "SSL" not in str(error):
+            if "SSL" not in str(error) or not {"ssl", "ssl_mode"} & cparams.keys():
                 raise
-        cparams.pop("ssl", None)  # for this connection and the later ones
-        if dialect.driver == "pymysql":
-            cparams["ssl_disabled"] = True  # or it would make its own context and try again
+        else:
+            return connection
+        for name in ("ssl", "ssl_mode"):
+            cparams.pop(name, None)
+        cparams.update(without)  # for this connection and the later ones
         return None
 
 

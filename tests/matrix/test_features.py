@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from subprocess import CalledProcessError
 
 import pytest
+from databases import select_in_another_process
 from sqlalchemy import (
     Column,
     Engine,
@@ -110,6 +112,12 @@ def several_hosts(target: Target, make: MakeEngine) -> None:
         assert connection.scalar(text("SELECT 1")) == 1
 
 
+def several_processes(target: Target, make: MakeEngine) -> None:
+    with make().begin() as connection:
+        connection.execute(text("SELECT 1"))
+    select_in_another_process(target)
+
+
 def skip_locked(target: Target, make: MakeEngine) -> None:
     engine = make()
     NUMBERS.create(engine)
@@ -150,12 +158,19 @@ PROBES: dict[Feature, Callable[[Target, MakeEngine], None]] = {
     Feature.SAVEPOINTS: savepoints,
     Feature.SCHEMAS: schemas,
     Feature.SEVERAL_HOSTS: several_hosts,
+    Feature.SEVERAL_PROCESSES: several_processes,
     Feature.SKIP_LOCKED: skip_locked,
     Feature.TLS: tls,
     Feature.TRANSACTIONAL_DDL: transactional_ddl,
 }
 
-REFUSED = (AssertionError, exc.SQLAlchemyError, NotImplementedError, rx.RxdbError)
+REFUSED = (
+    AssertionError,
+    CalledProcessError,
+    exc.SQLAlchemyError,
+    NotImplementedError,
+    rx.RxdbError,
+)
 
 
 @pytest.mark.parametrize("feature", Feature, ids=lambda feature: feature.name.lower())

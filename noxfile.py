@@ -1,0 +1,167 @@
+"""Every check of the project. `nox` runs them all, `nox -l` lists them.
+
+A session that needs a server starts it through ci/servers, and the last one stops them.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
+from pathlib import Path
+from typing import Any
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.error_on_missing_interpreters = False  # a machine with one Python still tests all of it
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = nox.project.python_versions(PYPROJECT)
+REPORTS = Path(".nox") / "reports"
+
+# Server and driver to what is installed for it: one environment holds one driver and no other.
+# mysqlclient compiles against the system's client library; mysqlclient-static is the same module
+# as a wheel.
+MATRIX = {
+    "sqlite-pysqlite": ["."],
+    "sqlite-aiosqlite": [".[async]"],
+    "postgresql-psycopg": [".[postgresql]"],
+    "postgresql-psycopg2": [".[psycopg2]"],
+    "postgresql-asyncpg": [".[asyncpg]"],
+    "mysql-pymysql": [".[mysql]"],
+    "mysql-mysqldb": [".", "mysqlclient-static"],
+    "mysql-asyncmy": [".[asyncmy]"],
+    "mysql-aiomysql": [".[aiomysql]"],
+    "mariadb-pymysql": [".[mariadb]"],
+    "mariadb-mysqldb": [".", "mysqlclient-static"],
+    "mariadb-asyncmy": [".[asyncmy]"],
+    "duckdb": [".[duckdb]"],
+}
+SERVERS = ("postgresql", "mysql", "mariadb")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, formatting and which module may import which."""
+    install(session, ".", "lint")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("lint-imports")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Check types with mypy and pyright."""
+    install(session, ".[postgresql,mysql,async]", "test", "typing")
+    session.run("mypy")
+    session.run("pyright")
+
+
+@nox.session(python=PYTHONS)
+def unit(session: nox.Session) -> None:
+    """Run the tests that need no server."""
+    install(session, ".[all]", "test")
+    pytest(session, "tests/unit")
+
+
+@nox.session
+@nox.parametrize("pair", [nox.param(pair, id=pair) for pair in MATRIX])
+def tests(session: nox.Session, pair: str) -> None:
+    """Run the shared matrix on one server, with only one driver installed."""
+    name, _, driver = pair.partition("-")
+    package, *more = MATRIX[pair]
+    install(session, package, "test", *more)
+    start(session, name)
+    pytest(session, "tests/matrix", f"--backend={name}{'+' if driver else ''}{driver}")
+
+
+@nox.session
+def minimums(session: nox.Session) -> None:
+    """Run on the oldest versions that pyproject.toml allows, SQLAlchemy 2.0 among them."""
+    install(session, ".[postgresql,mysql,async]", "test", "--resolution=lowest-direct")
+    start(session, "postgresql", "mysql")
+    for name in ("sqlite", "sqlite+aiosqlite", "postgresql+psycopg", "mysql+pymysql"):
+        pytest(session, "tests/matrix", f"--backend={name}")
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Build sdist and wheel, then test the wheel away from the checkout."""
+    install(session, "", "build", "test")
+    away = Path(session.create_tmp()).resolve()
+    shutil.rmtree(away, ignore_errors=True)
+    session.run("python", "-m", "build", f"--outdir={away}/dist")
+    (built,) = (away / "dist").glob("*.whl")
+    session.run("check-wheel-contents", str(built))
+    session.install("--reinstall-package=rxdb", f"{built}[all]")
+    shutil.copytree("tests", away / "tests")
+    shutil.copytree("examples", away / "examples")
+    shutil.copy("pyproject.toml", away)
+    session.chdir(away)
+    session.run("python", "examples/quickstart.py")
+    session.run("pytest", "tests/matrix", "--backend=sqlite", "--backend=duckdb")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Run every code block of the documentation, and build the site."""
+    install(session, ".[async,postgresql,mysql]", "test", "docs")
+    pytest(session, "docs", "README.md")
+    session.run("mkdocs", "build", "--strict", "--quiet", "--site-dir", session.create_tmp())
+
+
+def install(session: nox.Session, package: str, *more: str) -> None:
+    """Install *package* editable, and *more*: dependency groups, options or distributions."""
+    groups = PYPROJECT["dependency-groups"]
+    listed = [nox.project.dependency_groups(PYPROJECT, m) if m in groups else (m,) for m in more]
+    session.install(
+        *(["-e", package] if package else []), *(one for many in listed for one in many)
+    )
+
+
+def pytest(session: nox.Session, *arguments: str) -> None:
+    """Run pytest, and keep its report for ci/run to add up."""
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    label = "-".join([session.name, *(a for a in arguments if a.startswith("--backend"))])
+    name = "".join(c if c.isalnum() else "-" for c in label)
+    report = f"--junitxml={(REPORTS / name).resolve()}.xml"
+    session.run("pytest", *arguments, report, *session.posargs)
+
+
+def start(session: nox.Session, *names: str) -> None:
+    """Have the named servers run, and tell the session where they are."""
+    wanted = [name for name in names if name in SERVERS]
+    if wanted:
+        session.env.update(servers().up(wanted))
+
+
+_loaded: list[Any] = []
+
+
+def servers() -> Any:
+    """Load ci/servers, a program without an ending, as a module; stop its servers at the end."""
+    if not _loaded:
+        loader = SourceFileLoader("servers", str(Path("ci/servers").resolve()))
+        spec = spec_from_loader("servers", loader)
+        assert spec is not None
+        module = module_from_spec(spec)
+        loader.exec_module(module)
+        if not module.running():
+            atexit.register(module.down)
+        _loaded.append(module)
+    return _loaded[0]
+
+
+def see_pyenv() -> None:
+    """Put pyenv's Pythons on the path: its shims refuse each but the one chosen globally."""
+    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    bins = [str(path / "bin") for version in PYTHONS for path in sorted(root.glob(f"{version}.*"))]
+    os.environ["PATH"] = os.pathsep.join([*bins, os.environ.get("PATH", "")])
+
+
+see_pyenv()

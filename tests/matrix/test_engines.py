@@ -1,0 +1,235 @@
+"""How engines are made, kept, shared and ended, on every server and driver."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from threading import Barrier
+from typing import Any
+
+import pytest
+from conftest import OpenSession
+from databases import refused_connection, select_in_another_process
+from proxy import Relay, relay
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+import rxdb as rx
+from rxdb import Feature, Target
+from rxdb import engine as engines
+
+ONE = text("SELECT 1")
+sync_driver = pytest.mark.sync_driver
+async_driver = pytest.mark.async_driver
+own_loop = pytest.mark.own_loop
+
+
+@sync_driver
+def test_many_threads_make_one_engine(url: str) -> None:
+    together = Barrier(16)
+
+    def get(_: int) -> Engine:
+        together.wait()
+        return rx.get_engine(url)
+
+    with ThreadPoolExecutor(16) as threads:
+        assert len(set(threads.map(get, range(16)))) == 1
+
+
+@sync_driver
+def test_is_kept_by_what_the_url_means(url: str, target: Target) -> None:
+    roundabout = url.replace("/test.", "/./test.")
+    assert rx.get_engine(url) is rx.get_engine(target.url) is rx.get_engine(roundabout)
+    assert rx.get_engine(url, read_only=True) is not rx.get_engine(url)
+
+
+@sync_driver
+def test_dispose_closes_and_forgets(url: str, target: Target) -> None:
+    first = rx.get_engine(url)
+    with first.connect() as connection:
+        connection.execute(text("CREATE TABLE t (n INTEGER)"))
+        connection.commit()
+    rx.dispose()
+    assert first.pool.checkedin() == 0  # type: ignore[attr-defined]
+    assert rx.get_engine(url) is not first
+    if file := target.dialect.file(target.url):
+        assert [path.name for path in Path(file).parent.glob("test*")] == [Path(file).name]
+
+
+def kill_pooled(engine: Engine) -> None:
+    """Leave one connection in the pool, and end it behind the pool's back."""
+    with engine.connect() as connection:
+        connection.execute(ONE)
+        dbapi_connection: Any = connection.connection.dbapi_connection
+    dbapi_connection.close()
+
+
+def test_a_connection_that_was_idle_is_tested(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "PING_AFTER_IDLE", 0.0)
+    kill_pooled(engine)
+    with engine.connect() as connection:
+        assert connection.scalar(ONE) == 1
+
+
+def test_a_connection_in_use_is_not_tested(engine: Engine) -> None:
+    pings = []
+    ping = engine.dialect.do_ping
+    engine.dialect.do_ping = lambda c: pings.append(c) or ping(c)  # type: ignore[func-returns-value, method-assign]
+    for _ in range(3):
+        with engine.connect() as connection:
+            connection.execute(ONE)
+    assert pings == []
+    kill_pooled(engine)
+    with pytest.raises(SQLAlchemyError):
+        engine.connect().execute(ONE)
+
+
+def round_trips(through: Relay, work: Callable[[], object]) -> int:
+    """Count those of the second time: the first one connects."""
+    work()
+    before = through.round_trips
+    work()
+    return through.round_trips - before
+
+
+def test_a_read_only_session_takes_one_round_trip(
+    target: Target, open_session: OpenSession
+) -> None:
+    if target.url.host is None or target.url.port is None:
+        pytest.skip(f"{target.dialect.name} has no network in between")
+    with relay(target.url.host, target.url.port) as through:
+        # without TLS a message of the client is one packet, and one wait is one round trip
+        url = target.url.set(port=through.port).update_query_dict({"sslmode": "disable"})
+
+        def read(*, read_only: bool) -> None:
+            with open_session(url, read_only=read_only) as session:
+                assert session.scalar(ONE) == 1
+
+        assert round_trips(through, lambda: read(read_only=True)) == 1
+        assert round_trips(through, lambda: read(read_only=False)) > 1
+
+
+FORK = """
+import os, sys
+import rxdb as rx, sqlalchemy as sa
+
+engine = rx.get_engine(sys.argv[1])
+with engine.connect() as connection:
+    connection.execute(sa.text("SELECT 1"))
+    inherited = id(connection.connection.dbapi_connection)
+child = os.fork()
+if child == 0:
+    assert engine.pool.checkedin() == 0
+    assert rx.get_engine(sys.argv[1]) is not engine
+    assert rx.session(sys.argv[1]).scalar(sa.text("SELECT 1")) == 1
+    sys.exit()  # an ordinary end, where Python takes every object down
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+with engine.connect() as connection:
+    assert connection.scalar(sa.text("SELECT 1")) == 1
+    assert id(connection.connection.dbapi_connection) == inherited
+"""
+
+
+@sync_driver
+@pytest.mark.needs(Feature.SEVERAL_PROCESSES)
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_fork_leaves_the_parents_connections_alone(url: str) -> None:
+    subprocess.run([sys.executable, "-W", "ignore", "-c", FORK, url], check=True, timeout=60)
+
+
+@own_loop
+@async_driver
+def test_each_event_loop_has_its_engine(url: str) -> None:
+    seen = []
+
+    async def work() -> None:
+        async with rx.asession(url) as session:
+            assert await session.scalar(ONE) == 1
+        engine = rx.get_async_engine(url)
+        assert engine is rx.get_async_engine(url)
+        assert engine.pool.checkedin() == 1  # type: ignore[attr-defined]
+        seen.append(engine)
+
+    asyncio.run(work())
+    asyncio.run(work())
+    assert seen[0] is not seen[1]
+    assert [engine.pool.checkedin() for engine in seen] == [0, 0]
+
+
+@own_loop
+@async_driver
+def test_many_tasks_share_an_engine(url: str) -> None:
+    async def one() -> int:
+        async with rx.asession(url, read_only=True) as session:
+            return await session.scalar(ONE) or 0
+
+    async def all_of_them() -> int:
+        return sum(await asyncio.gather(*(one() for _ in range(50))))
+
+    assert asyncio.run(all_of_them()) == 50
+
+
+@own_loop
+@async_driver
+def test_objects_stay_readable_after_commit(url: str, target: Target) -> None:
+    class Mug(rx.Model, table=True):
+        __table_args__ = {"extend_existing": True}
+        number: int = rx.Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+
+    async def work() -> int:
+        async with rx.get_async_engine(url).begin() as connection:
+            await connection.run_sync(Mug.__table__.create)  # type: ignore[attr-defined]
+        async with rx.asession(url) as session:
+            mug = Mug(number=7)
+            session.add(mug)
+            await session.commit()
+            return mug.number
+
+    try:
+        assert asyncio.run(work()) == 7
+    finally:
+        rx.Model.metadata.remove(Mug.__table__)  # type: ignore[attr-defined]
+
+
+@own_loop
+@async_driver
+def test_outside_an_event_loop_is_refused(url: str) -> None:
+    with pytest.raises(rx.NoEventLoop, match=r"asyncio\.run"):
+        rx.get_async_engine(url)
+
+
+@own_loop
+@async_driver
+def test_adispose_ends_the_engines_of_the_loop(url: str) -> None:
+    async def work() -> None:
+        first = rx.get_async_engine(url)
+        async with rx.asession(url) as session:
+            await session.scalar(ONE)
+        await rx.adispose()
+        assert first.pool.checkedin() == 0  # type: ignore[attr-defined]
+        assert rx.get_async_engine(url) is not first
+
+    asyncio.run(work())
+
+
+def test_a_program_ends_by_itself(target: Target) -> None:
+    """Neither threads nor sockets keep a process from its end, disposed or not."""
+    select_in_another_process(target)
+
+
+def test_a_refused_connection_is_sqlalchemys_error(
+    target: Target, make_engine: Callable[..., Engine]
+) -> None:
+    if target.url.port is None:
+        pytest.skip(f"{target.dialect.name} has no network in between")
+    engine = make_engine(replace(target, url=target.url.set(port=1)))
+    with refused_connection((DBAPIError, OSError)):
+        engine.connect()

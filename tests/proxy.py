@@ -1,0 +1,61 @@
+"""A relay in front of a server that counts round trips: how often the client waits for an answer."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Thread
+
+BUFFER = 65536
+
+
+class Relay:
+    """Carries bytes both ways for each client that connects to :attr:`port`."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.server = (host, port)
+        self.round_trips = 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self.listener.getsockname()[1]
+
+    def serve(self) -> None:
+        """Accept clients until the listener is closed."""
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:  # closed: the test is over
+                return
+            Thread(target=self.carry, args=(client,), daemon=True).start()
+
+    def carry(self, client: socket.socket) -> None:
+        """Count one round trip each time the client speaks after the server did."""
+        upstream = socket.create_connection(self.server)
+        answered = True
+        with client, upstream, selectors.DefaultSelector() as selector:
+            selector.register(client, selectors.EVENT_READ, upstream)
+            selector.register(upstream, selectors.EVENT_READ, client)
+            while True:
+                for key, _ in selector.select():
+                    try:
+                        data = key.fileobj.recv(BUFFER)  # type: ignore[union-attr]
+                    except OSError:
+                        data = b""
+                    if not data:
+                        return
+                    self.round_trips += key.fileobj is client and answered
+                    answered = key.fileobj is upstream
+                    key.data.sendall(data)
+
+
+@contextmanager
+def relay(host: str, port: int) -> Iterator[Relay]:
+    """Yield a running relay in front of ``host:port``."""
+    made = Relay(host, port)
+    Thread(target=made.serve, daemon=True).start()
+    try:
+        yield made
+    finally:
+        made.listener.shutdown(socket.SHUT_RDWR)
+        made.listener.close()
