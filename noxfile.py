@@ -30,7 +30,7 @@ REPORTS = Path(".nox") / "reports"
 MATRIX = {
     "sqlite-pysqlite": ["."],
     "sqlite-aiosqlite": [".[async]"],
-    "postgresql-psycopg": [".[postgresql]"],
+    "postgresql-psycopg": [".[postgresql]", "greenlet"],  # it is asynchronous too
     "postgresql-psycopg2": [".[psycopg2]"],
     "postgresql-asyncpg": [".[asyncpg]"],
     "mysql-pymysql": [".[mysql]"],

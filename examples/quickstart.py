@@ -9,8 +9,6 @@ The first line uses the SQLite file quickstart.db in the current folder.
 import asyncio
 import os
 
-from sqlalchemy.orm import selectinload
-
 import rxdb as rx
 
 
@@ -18,7 +16,10 @@ class Team(rx.Model, table=True):
     __tablename__ = "quickstart_team"  # a name that no other program has
 
     name: str = rx.Field(unique=True)
-    heroes: list["Hero"] = rx.Relationship(back_populates="team")
+    heroes: list["Hero"] = rx.Relationship(
+        back_populates="team",
+        sa_relationship_kwargs={"lazy": "selectin"},  # loaded with the team, so no await later
+    )
 
 
 class Hero(rx.Model, table=True):
@@ -44,7 +45,8 @@ def read() -> None:
     """Read them back; a read-only session takes one round trip for each query."""
     with rx.session(read_only=True) as session:
         for hero in session.exec(rx.select(Hero).order_by(Hero.name)):
-            print(hero.name, "is", hero.age or "of unknown age", "and in", hero.team.name)
+            team = hero.team.name if hero.team else "no team"
+            print(hero.name, "is", hero.age or "of unknown age", "and in", team)
 
 
 def refuse() -> None:
@@ -67,8 +69,7 @@ async def twin() -> None:
         await session.commit()
         print(hero.name, "is now", hero.age)
 
-        teams = await session.exec(rx.select(Team).options(selectinload(Team.heroes)))
-        for team in teams:
+        for team in await session.exec(rx.select(Team)):
             print(team.name, "has", len(team.heroes), "heroes")
 
 

@@ -18,13 +18,12 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-import sqlalchemy
 from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.exc import InvalidatePoolError
 
 from rxdb import config
 from rxdb.config import DBConfig
-from rxdb.dialect import Feature, Target, is_secret, release, take
+from rxdb.dialect import Feature, Target, is_secret, take
 from rxdb.errors import FolderMissing, NoEventLoop, ReadOnly
 from rxdb.url import parse
 
@@ -210,9 +209,7 @@ def _fresh_reads(target: Target) -> dict[str, Any]:
     """Let each statement of a read-only engine be a transaction of its own: one round trip."""
     if not target.read_only or Feature.FRESH_READS not in target.dialect.features:
         return {}
-    knows_skip = release(sqlalchemy.__version__) >= (2, 0, 43)
-    skip = {"skip_autocommit_rollback": True} if knows_skip else {}
-    return {"isolation_level": "AUTOCOMMIT", **skip}
+    return {"isolation_level": "AUTOCOMMIT"}
 
 
 def _prepare(engine: Engine, target: Target, options: dict[str, Any]) -> None:
@@ -223,6 +220,8 @@ def _prepare(engine: Engine, target: Target, options: dict[str, Any]) -> None:
         _ping_after_idle(engine)
     if target.read_only:
         _tell_read_only(engine, target)
+    if _fresh_reads(target):
+        _spare_the_rollback(engine)
 
 
 def _ping_after_idle(engine: Engine) -> None:
@@ -257,6 +256,15 @@ def _ask_for_password(engine: Engine, ask: Callable[[], str]) -> None:
         cparams.update({name: args[name] for name in args.keys() - without.keys()})
 
 
+def _spare_the_rollback(engine: Engine) -> None:
+    """End no transaction where there is none: it takes MySQL's drivers two round trips.
+
+    SQLAlchemy has ``skip_autocommit_rollback`` for this, from 2.0.43 on.
+    """
+    dialect: Any = engine.dialect  # this engine's own
+    dialect.do_rollback = dialect.do_commit = lambda connection: None  # noqa: ARG005
+
+
 def _tell_read_only(engine: Engine, target: Target) -> None:
     """Say in rxdb's words that a server refused to write."""
     dialect = target.dialect
@@ -287,7 +295,7 @@ def _forget_after_fork() -> None:
     connection object goes, at the latest when the child ends, and the server then ends the
     parent's connection.
     """
-    global _kept  # noqa: PLW0603 - locks of the parent may be held for ever in the child
+    global _kept  # a new lock too: the parent may hold the old one for ever
     inherited, _kept = _kept, _Kept()
     loops = [
         engine.sync_engine for loop in inherited.loops.values() for engine in loop.engines.values()

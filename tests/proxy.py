@@ -1,4 +1,4 @@
-"""A relay in front of a server that counts round trips: how often the client waits for an answer."""
+"""A relay in front of a server that counts how often a client waits for an answer."""
 
 from __future__ import annotations
 

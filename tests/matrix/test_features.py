@@ -37,10 +37,6 @@ def alter_column(target: Target, make: MakeEngine) -> None:
         connection.execute(text(alter))
 
 
-def carries_async(target: Target, make: MakeEngine) -> None:
-    assert parse(f"{target.dialect.name}://", is_async=True).driver.asynchronous
-
-
 def concurrent_writes(target: Target, make: MakeEngine) -> None:
     engine = make()
     NUMBERS.create(engine)
@@ -150,7 +146,6 @@ def transactional_ddl(target: Target, make: MakeEngine) -> None:
 
 PROBES: dict[Feature, Callable[[Target, MakeEngine], None]] = {
     Feature.ALTER_COLUMN: alter_column,
-    Feature.ASYNC: carries_async,
     Feature.CONCURRENT_WRITES: concurrent_writes,
     Feature.FOREIGN_KEYS: foreign_keys,
     Feature.FRESH_READS: fresh_reads,

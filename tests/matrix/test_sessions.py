@@ -82,7 +82,6 @@ def test_the_server_refuses_to_write_for_a_read_only_session(
         session.commit()
     with open_session(read_only=True) as session, pytest.raises(rx.ReadOnly):
         session.execute(text(statement))
-        session.commit()
     with open_session() as session:
         assert session.exec(select(Pet.name)).all() == ["Rex"]
 
