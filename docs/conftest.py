@@ -1,0 +1,132 @@
+"""Run each code block of the documentation, and compare what it prints with what the page shows.
+
+A ``python`` block is executed; its output is what the ``output`` block right after it says, where
+``...`` stands for anything. A block that raises is one whose ``output`` ends with the error. A
+block with a title is a file, such as ``python title="rxconfig.py"``: it is written, not executed.
+
+The blocks of a page run one after the other, in a folder that is empty when the page begins and
+that the pages call ``/srv/shop``, on SQLite, with nothing of rxdb left from the page before.
+"""
+# ruff: noqa: INP001 - a folder of pages, not a package
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import traceback
+from contextlib import ExitStack, redirect_stdout
+from doctest import ELLIPSIS, OutputChecker
+from importlib.util import find_spec
+from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import pytest
+from sqlmodel import SQLModel
+from sybil import Document, Example, Region, Sybil
+from sybil.parsers.markdown import SkipParser
+
+import rxdb as rx
+from rxdb import config, registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FOLDER = "/srv/shop"
+"""What the pages call the folder that their blocks run in."""
+
+BLOCK = re.compile(
+    r"""^```python (?: [ ]title="(?P<file>[^"]+)" )? \n (?P<code>.*?) ^```\n
+    (?: \n* ^```output\n (?P<output>.*?) ^```\n )?""",
+    re.DOTALL | re.MULTILINE | re.VERBOSE,
+)
+
+_page = ExitStack()
+
+
+def parse(document: Document) -> Iterator[Region]:
+    """Find the blocks of a page."""
+    for found in BLOCK.finditer(document.text):
+        yield Region(found.start(), found.end(), found, evaluate)
+
+
+def evaluate(example: Example) -> None:
+    """Execute one block, or write the file that it is."""
+    file, code, expected = example.parsed.group("file", "code", "output")
+    if file:
+        Path(file).parent.mkdir(exist_ok=True)
+        Path(file).write_text(code, encoding="utf-8")
+        rx.set_config(None)  # what was read before may have changed
+        return
+    printed = StringIO()
+    with redirect_stdout(printed):
+        try:
+            code = "\n" * example.line + code  # so that errors name the line of the page
+            block = compile(code, example.path, "exec", dont_inherit=True)
+            exec(block, example.namespace)  # noqa: S102
+        except Exception as error:
+            if expected is None:
+                raise
+            print(*traceback.format_exception_only(error), sep="", end="")  # noqa: T201
+    found = printed.getvalue().replace(os.path.realpath(Path.cwd()), FOLDER)
+    found = re.sub("[ ]+$", "", found, flags=re.MULTILINE)
+    if not OutputChecker().check_output(expected or "", found, ELLIPSIS):
+        pytest.fail(
+            f"The page shows:\n{expected or 'nothing'}\nThe block prints:\n{found}", pytrace=False
+        )
+
+
+def begin(namespace: dict[str, Any]) -> None:
+    """Begin a page in an empty folder, away from the developer's own settings."""
+    folder = os.path.realpath(_page.enter_context(TemporaryDirectory()))
+    _page.enter_context(mock.patch.dict(os.environ))  # a page may change it
+    for variable in list(os.environ):
+        if variable.startswith(("RXDB_", "REFLEX_", "SQLALCHEMY_", config.LAST_VARIABLE)):
+            del os.environ[variable]
+    os.environ["COLUMNS"] = "200"  # so that no line is broken
+    patch = _page.enter_context(pytest.MonkeyPatch.context())
+    patch.chdir(folder)
+    patch.syspath_prepend(folder)
+    patch.setattr(sys, "dont_write_bytecode", True)
+    _page.callback(forget)
+    namespace |= {"__name__": "__main__", "is_installed": is_installed}
+
+
+def is_installed(module: str) -> bool:
+    """For a block that is skipped where a driver is, or is not, installed."""
+    return find_spec(module) is not None
+
+
+def forget() -> None:
+    """Forget the page's settings, engines, models and dialects."""
+    rx.set_config(None)
+    rx.dispose()
+    rx.ModelRegistry._metadata[1:] = []  # noqa: SLF001
+    SQLModel.metadata.clear()
+    SQLModel._sa_registry.dispose()  # noqa: SLF001
+    registry.plugins.cache_clear()
+
+
+class Pages:
+    """The pages of docs/, and those of the project's folder that are named: pytest docs README.md.
+
+    As a plug-in of its own it is also asked about files outside the folder of this conftest.
+    """
+
+    pytest_collect_file = staticmethod(
+        Sybil(
+            parsers=[parse, SkipParser()],
+            pattern="*.md",
+            path=str(Path(__file__).resolve().parents[1]),
+            setup=begin,
+            teardown=lambda _: _page.close(),
+        ).pytest()
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have the pages collected."""
+    config.pluginmanager.register(Pages())
