@@ -1,4 +1,4 @@
-"""One URL to a tuned engine, a session and safe migrations, the same on every backend.
+"""One URL to a tuned engine and a session, the same on every backend.
 
 ``import rxdb as rx`` costs almost nothing: each name is loaded when it is first used.
 """
@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from rxdb.engine import get_async_engine as get_async_engine
     from rxdb.engine import get_engine as get_engine
     from rxdb.errors import BadConfig as BadConfig
+    from rxdb.errors import BadPlugin as BadPlugin
     from rxdb.errors import BadURL as BadURL
     from rxdb.errors import DriverBroken as DriverBroken
+    from rxdb.errors import DriverError as DriverError
     from rxdb.errors import DriverMismatch as DriverMismatch
     from rxdb.errors import DriverMissing as DriverMissing
     from rxdb.errors import DriverTooOld as DriverTooOld
@@ -57,8 +59,10 @@ _HOMES = {
     "rxdb.engine": ("adispose", "dispose", "get_async_engine", "get_engine"),
     "rxdb.errors": (
         "BadConfig",
+        "BadPlugin",
         "BadURL",
         "DriverBroken",
+        "DriverError",
         "DriverMismatch",
         "DriverMissing",
         "DriverTooOld",

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from threading import get_ident
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from rxdb.errors import BadConfig, hide, suggest
+from rxdb.errors import BadConfig, RxdbError, hide, quoted, suggest
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -60,10 +64,12 @@ class _Provider:
         try:
             return Path(self.place).read_text(encoding="utf-8").rstrip("\r\n")
         except OSError as error:
-            raise BadConfig(
-                f"The password is to come from the file {self.place}, which cannot be read: "
-                f"{error.strerror}."
-            ) from None
+            reason = error.strerror
+        except UnicodeError:  # not chained: it holds what was read
+            reason = "it is not UTF-8 text"
+        raise BadConfig(
+            f"The password is to come from the file {self.place}, which cannot be read: {reason}."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,12 +88,19 @@ class DBConfig:
     password: Password = field(default=None, repr=False)
     host: str | None = None
     port: int | None = None
-    query: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
+    query: Mapping[str, str | int] = field(default_factory=dict, repr=False, hash=False)
+
+    def __post_init__(self) -> None:
+        """Refuse a value of another type, without repeating it."""
+        for name, kinds in DBCONFIG_TYPES.items():
+            if not isinstance(value := getattr(self, name), kinds):
+                expected = " or ".join(k.__name__ for k in kinds).replace("NoneType", "None")
+                raise BadConfig(f"DBConfig.{name} is {expected}, not a {type(value).__name__}.")
 
     @classmethod
-    def sqlite(cls, database: str, **options: Any) -> DBConfig:
+    def sqlite(cls, database: str | os.PathLike[str], **options: Any) -> DBConfig:
         """Name a file, or ``:memory:``."""
-        return cls(engine="sqlite", database=database, **options)
+        return cls(engine="sqlite", database=os.fspath(database), **options)
 
     @classmethod
     def postgresql(
@@ -146,30 +159,31 @@ class DBConfig:
         """Return the URL as a value; the password only where it is a text."""
         from sqlalchemy import URL  # noqa: PLC0415 - rxdb.config loads without SQLAlchemy
 
-        socket = self.host is not None and self.host.startswith("/")
-        query = {**self.query, **({"host": self.host} if socket and self.host else {})}
-        if socket and self.port:
-            query["port"] = str(self.port)
+        socket = self.host if self.host and self.host.startswith("/") else None
+        place = {"host": socket, "port": self.port} if socket else {}
+        query = {**self.query, **{k: v for k, v in place.items() if v}}
         return URL.create(
             self.engine,
             username=self.username or None,
-            password=self.password if isinstance(self.password, str) else None,
+            password=(self.password or None) if isinstance(self.password, str) else None,
             host=None if socket else self.host or None,
             port=None if socket or not self.host else self.port,
             database=self.database or None,
-            query=query,
+            query={option: str(value) for option, value in query.items()},
         )
 
     def get_url(self) -> str:
         """Return the URL as a text, **with the password**, every part percent-encoded."""
         user = quote(self.username, safe="") if self.username else ""
-        if user and isinstance(self.password, str) and self.password:
+        if isinstance(self.password, str) and self.password:
             user = f"{user}:{quote(self.password, safe='')}"
-        host = f"[{self.host}]" if self.host and ":" in self.host else self.host or ""
+        host = self.host or ""
         if host.startswith("/"):
             host = quote(host, safe="")
+        elif ":" in host and "," not in host:
+            host = f"[{host}]"
         port = f":{self.port}" if host and self.port else ""
-        options = "&".join(f"{k}={quote(v, safe='/:')}" for k, v in self.query.items())
+        options = "&".join(f"{k}={quote(str(v), safe='/:')}" for k, v in self.query.items())
         path = quote(self.database, safe="/:\\")
         return (
             f"{self.engine}://{user + '@' if user else ''}{host}{port}/{path}"
@@ -177,17 +191,21 @@ class DBConfig:
         )
 
 
-def _server(
-    engine: str,
-    database: str,
-    username: str | None,
-    password: Password,
-    host: str | None,
-    port: int | None,
-    options: Mapping[str, Any],
-) -> dict[str, Any]:
-    given = {"username": username, "password": password, "host": host, "port": port}
-    return {"engine": engine, "database": database, **given, **options}
+DBCONFIG_TYPES: Mapping[str, tuple[Any, ...]] = {
+    "engine": (str,),
+    "database": (str,),
+    "username": (str, NoneType),
+    "password": (str, Callable, NoneType),
+    "host": (str, NoneType),
+    "port": (int, NoneType),
+    "query": (Mapping,),
+}
+
+
+def _server(*values: Any) -> dict[str, Any]:
+    *given, options = values
+    names = ("engine", "database", "username", "password", "host", "port")
+    return {**dict(zip(names, given, strict=True)), **options}
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -251,6 +269,8 @@ class Setting:
 _chosen: Config | None = None
 _found: dict[str, Path | None] = {}
 _loaded: dict[Path, Config] = {}
+_loading: set[tuple[Path, int]] = set()
+"""The files that are being executed, each with its thread."""
 
 
 def get_config() -> Config:
@@ -285,7 +305,7 @@ def set_config(config: Config | None) -> None:
 
 def find() -> Path | None:
     """Return the nearest ``rxconfig.py`` from the current folder upwards; looked for once."""
-    here = os.getcwd()  # noqa: PTH109 - 1 µs where Path.cwd() takes 4, for each session
+    here = _here()
     if here not in _found:
         folders = (Path(here), *Path(here).parents)
         _found[here] = next((f for d in folders if (f := d / FILE).is_file()), None)
@@ -294,7 +314,14 @@ def find() -> Path | None:
 
 def folder() -> Path:
     """Return where relative paths of database files start."""
-    return get_config().folder or Path.cwd()
+    return get_config().folder or Path(_here())
+
+
+def _here() -> str:
+    try:
+        return os.getcwd()  # noqa: PTH109 - 1 µs where Path.cwd() takes 4, for each session
+    except OSError:
+        raise BadConfig("The current folder was removed. Run: cd / and start again") from None
 
 
 def database(*, is_async: bool = False) -> Setting:
@@ -345,6 +372,9 @@ def _load(file: Path) -> Config:
     An error of the file is told by its place and not chained: a traceback would show the line
     of the file, and that line may hold a password.
     """
+    if (here := (file, get_ident())) in _loading:
+        raise BadConfig("The configuration is asked for before it is made; is a model imported?")
+    _loading.add(here)
     namespace: dict[str, Any] = {"__name__": "rxconfig", "__file__": str(file)}
     sys.path.insert(0, str(file.parent))
     try:
@@ -353,7 +383,9 @@ def _load(file: Path) -> Config:
     except Exception as error:  # noqa: BLE001 - whatever the user's file raises is told
         problem = _told(error, file)
     finally:
-        sys.path.remove(str(file.parent))
+        _loading.discard(here)
+        with suppress(ValueError):  # the file may have changed the list
+            sys.path.remove(str(file.parent))
     if problem:
         raise BadConfig(problem)
     if (config := namespace.get("config")) is None:
@@ -362,15 +394,29 @@ def _load(file: Path) -> Config:
 
 
 def _told(error: Exception, file: Path) -> str:
-    *_, frame = traceback.extract_tb(error.__traceback__)
-    place = f"{frame.filename}, line {frame.lineno}"
+    """Say where the file went wrong, and why where the reason cannot quote a password."""
     if isinstance(error, SyntaxError):
-        return f"{file}, line {error.lineno}: {error.msg}."
-    if isinstance(error, TypeError) and "Config.__init__() got an unexpected" in str(error):
-        option = str(error).rpartition(" ")[2].strip("'")
-        known = [name for name in Config.__dataclass_fields__ if name != "folder"]
-        return f"{place}: Config has no option {option!r}. {suggest(option, known)}"
-    return f"{place}: {type(error).__name__}: {hide(str(error))}"
+        return f"{error.filename or file}, line {error.lineno or 1}: {error.msg}."
+    calls = traceback.walk_tb(error.__traceback__)
+    lines = [line for frame, line in calls if frame.f_code.co_filename == str(file)]
+    place = f"{file}, line {lines[-1]}" if lines else f"{file}"
+    unknown = UNKNOWN_OPTION.match(str(error)) if isinstance(error, TypeError) else None
+    if unknown is not None:
+        kind, option = unknown.groups()
+        known = [f.name for f in fields(DBConfig if kind == "DBConfig" else Config)]
+        return f"{place}: {kind} has no option {option!r}. {suggest(option, known)}"
+    if isinstance(error, RxdbError):
+        return f"{place}: {error}"
+    if isinstance(error, QUOTING_NOTHING):
+        return f"{place}: {type(error).__name__}: {hide(str(error))}"
+    return f"{place}: {type(error).__name__}. To see all of it, run: python {quoted(str(file))}"
+
+
+UNKNOWN_OPTION = re.compile(r"(Config|DBConfig)\.__init__\(\) got an unexpected .*? '(\w+)'")
+
+QUOTING_NOTHING = (ImportError, LookupError, NameError, OSError, TypeError, AttributeError)
+"""Errors whose texts name things: variables, modules, files, keys. Others, such as those of
+``int(…)``, may quote a value."""
 
 
 def _from(config: Any, file: Path) -> Config:
@@ -378,11 +424,12 @@ def _from(config: Any, file: Path) -> Config:
     if isinstance(config, Config):
         return replace(config, folder=config.folder or file.parent)
     names = ("app_name", "db_url", "async_db_url")
-    if not hasattr(config, "app_name"):
+    if not any(hasattr(config, name) for name in names):
         raise BadConfig(
             f"The config of {file} is a {type(config).__name__}. Write: config = rx.Config(…)"
         )
-    return Config(**{name: getattr(config, name, None) for name in names}, folder=file.parent)
+    found = {name: value for name in names if (value := getattr(config, name, None)) is not None}
+    return Config(**found, folder=file.parent)
 
 
 def _bool(name: str) -> bool:

@@ -36,11 +36,11 @@ class Feature(Enum):
     """
 
     ALTER_COLUMN = "change a column of an existing table in place"
-    ASYNC = "carry an asynchronous session"
     CONCURRENT_WRITES = "let two connections write at the same time"
     FOREIGN_KEYS = "refuse a row whose parent is not there"
     FRESH_READS = "show a read-only session what others commit while it is open"
     GENERATED_KEYS = "number the rows of an integer primary key by itself"
+    READ_ONLY = "refuse by itself to write for a read-only session"
     SAVEPOINTS = "roll back part of a transaction"
     SCHEMAS = "keep tables in named schemas that can be created"
     SEVERAL_HOSTS = "take several hosts in one URL and connect to the first that answers"
@@ -76,7 +76,7 @@ class Driver:
     """The module that must be importable."""
 
     package: str
-    """What to ``pip install``, for the error that says so."""
+    """What to ``pip install``, for the error that says so; empty for a part of Python."""
 
     distributions: tuple[str, ...] = ()
     """The distributions that bring the module; the module's own name where this is empty."""
@@ -227,6 +227,9 @@ class Dialect:
     options: frozenset[str] = frozenset()
     """The connection options that every driver of this backend understands, through
     :attr:`translate`."""
+
+    types: Mapping[str, type] = field(default_factory=dict)
+    """The connection options that are no texts: ``int`` (a whole number), ``float`` or ``bool``."""
 
     settings: Mapping[str, str] = field(default_factory=dict)
     """What ``rxdb doctor`` reads back: a label, and the query whose last value of the first row is

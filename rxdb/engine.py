@@ -9,6 +9,7 @@ import asyncio
 import atexit
 import ctypes
 import os
+import re
 import time
 import weakref
 from contextlib import suppress
@@ -41,6 +42,9 @@ PING_AFTER_IDLE = 30.0
 """Seconds that a pooled connection may have been idle before it is tested at its next use. A test
 is a round trip: at each checkout it makes a read five times as expensive, after idle time it costs
 nothing that could be measured (benchmarks of three drivers)."""
+
+QUERY = re.compile(r"\s*(SELECT|SHOW|EXPLAIN|DESCRIBE)\b(?!.*\bINTO\b)", re.IGNORECASE | re.DOTALL)
+"""What a server that cannot refuse to write itself is asked by a read-only session."""
 
 URLLike = str | URL | DBConfig
 
@@ -90,7 +94,10 @@ def get_engine(
 
 
 def get_async_engine(
-    url: URLLike | None = None, *, read_only: bool = False, create: bool = False
+    url: URLLike | None = None,
+    *,
+    read_only: bool = False,
+    create: bool = False,
 ) -> AsyncEngine:
     """Return the asynchronous engine of a database that belongs to the running event loop.
 
@@ -103,7 +110,7 @@ def get_async_engine(
     except RuntimeError:
         loop = None
     if loop is None:
-        raise NoEventLoop.of("get_async_engine")
+        raise NoEventLoop.of()
     target = find_target(url, is_async=True, read_only=read_only)
     key = _key(target)
     if (kept := _kept.loops.get(loop)) is not None and key in kept.engines:
@@ -163,7 +170,10 @@ def find_target(
     """Return the target of *url*, or of the configured database."""
     given = config.database(is_async=is_async) if url is None else None
     name = config.get_config().app_name
-    target = _parse(given.url if given else url, is_async, config.folder(), name)
+    wanted = given.url if given else url
+    if not isinstance(wanted, str | URL | DBConfig):
+        parse(wanted)  # type: ignore[arg-type]  # raises, with a sentence
+    target = _parse(wanted, is_async, config.folder(), name)
     return replace(target, read_only=True) if read_only else target
 
 
@@ -220,6 +230,8 @@ def _prepare(engine: Engine, target: Target, options: dict[str, Any]) -> None:
         _ping_after_idle(engine)
     if target.read_only:
         _tell_read_only(engine, target)
+        if Feature.READ_ONLY not in target.dialect.features:
+            _refuse_to_write(engine)
     if _fresh_reads(target):
         _spare_the_rollback(engine)
 
@@ -263,6 +275,17 @@ def _spare_the_rollback(engine: Engine) -> None:
     """
     dialect: Any = engine.dialect  # this engine's own
     dialect.do_rollback = dialect.do_commit = lambda connection: None  # noqa: ARG005
+
+
+def _refuse_to_write(engine: Engine) -> None:
+    """Let only queries through, where the server itself would let every statement through."""
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def refuse(
+        connection: object, cursor: object, statement: str, parameters: object, *_: object
+    ) -> None:
+        if not QUERY.match(statement):
+            raise ReadOnly.of(" ".join(statement.split()[:3]))
 
 
 def _tell_read_only(engine: Engine, target: Target) -> None:

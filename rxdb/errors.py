@@ -14,9 +14,17 @@ if TYPE_CHECKING:
 INSTALLERS = {"uv.lock": "uv add", "poetry.lock": "poetry add", "pdm.lock": "pdm add"}
 """The lock file of a project, and the command that adds a package to that project."""
 
-PASSWORD_IN_URL = re.compile(r"(://[^:/@\s]*:)\S*@")
-"""To the last ``@`` of the word: a password with an unquoted ``@`` in it is hidden whole."""
-PASSWORD_OPTION = re.compile(r"(?i)((?:password|passwd|pwd|secret|token)\w*=)[^&\s;]+")
+PART_OF_PYTHON = "It is a part of Python: install a Python that was built with it."
+
+PASSWORD_IN_URL = re.compile(r"://[^:/\n]*:(.*)@(?=[\w%./\[…]|$)", re.MULTILINE)
+"""To the last ``@`` of the line that a host may follow: a password is hidden whole, whatever is
+in it."""
+PASSWORD_OPTION = re.compile(
+    r"""(?ix) [?&] \w* (?:passw|pwd|secret|token) \w* = ([^&\n]*)
+    | (?:passw|pwd|secret|token) \w* (?: \s*=\s* | ['"]\s*:\s* )
+      ( '(?:\\.|[^'\\])*' | "(?:\\.|[^"\\])*" | [^&\s;,]+ )"""
+)
+"""In a URL up to the next option, elsewhere a quoted text or a word."""
 
 
 class RxdbError(Exception):
@@ -29,6 +37,10 @@ class BadURL(RxdbError, ValueError):
 
 class BadConfig(RxdbError, ValueError):
     """An ``rxconfig.py`` or an environment variable that cannot be used."""
+
+
+class BadPlugin(RxdbError, TypeError):
+    """An entry point of the group ``rxdb.dialects`` does not lead to a Dialect."""
 
 
 class UnknownDialect(BadURL, LookupError):
@@ -65,7 +77,8 @@ class DriverMissing(DriverError):
     @classmethod
     def of(cls, what: str, package: str, others: Iterable[str] = ()) -> DriverMissing:
         also = f" (also possible: {', '.join(others)})" if others else ""
-        return cls(f"No {what} is installed. Run: {install(package)}{also}")
+        step = f"Run: {install(package)}{also}" if package else PART_OF_PYTHON
+        return cls(f"No {what} is installed. {step}")
 
 
 class DriverBroken(DriverError):
@@ -74,9 +87,10 @@ class DriverBroken(DriverError):
     @classmethod
     def of(cls, module: str, package: str, cause: BaseException) -> DriverBroken:
         reason = str(cause).strip().splitlines() or [type(cause).__name__]
+        again = f"Install it with its own libraries: {install(package, again=True)}"
         return cls(
             f"The driver {module!r} is installed but does not load: {reason[0]}. "
-            f"Install it with its own libraries: {install(package, again=True)}"
+            f"{again if package else PART_OF_PYTHON}"
         )
 
 
@@ -125,7 +139,7 @@ class FolderMissing(RxdbError, FileNotFoundError):
         folder = os.path.dirname(file)  # noqa: PTH120 - keeps what the reader wrote
         return cls(
             f"The folder {folder} for the database file {os.path.basename(file)} does not exist. "  # noqa: PTH119
-            f"Run: mkdir -p {quoted(folder)}   or pass create=True"
+            f"Run: mkdir -p {quoted(folder)}, or call rx.create_all(), which makes it"
         )
 
 
@@ -133,10 +147,10 @@ class NoEventLoop(RxdbError, RuntimeError):
     """An asynchronous engine was asked for where no event loop runs."""
 
     @classmethod
-    def of(cls, name: str) -> NoEventLoop:
+    def of(cls) -> NoEventLoop:
         return cls(
-            f"rx.{name}() belongs to a running event loop. "
-            f"Call it inside an `async def` that asyncio.run(...) runs."
+            "rx.asession() and rx.get_async_engine() belong to a running event loop. "
+            "Call them inside an `async def` that asyncio.run(...) runs."
         )
 
 
@@ -152,7 +166,12 @@ class ReadOnly(RxdbError):
 
 def hide(text: str) -> str:
     """Return *text* with the password of every URL in it, and every ``password=…``, as ``***``."""
-    return PASSWORD_OPTION.sub(r"\1***", PASSWORD_IN_URL.sub(r"\1***@", text))
+    letters = list(text)
+    for pattern in (PASSWORD_IN_URL, PASSWORD_OPTION):  # each on the whole text: they may overlap
+        for found in pattern.finditer(text):
+            start, end = found.span(found.lastindex or 0)
+            letters[start:end] = "\0" * (end - start)
+    return re.sub("\0+", "***", "".join(letters))
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
@@ -165,8 +184,11 @@ def suggest(name: str, known: Iterable[str]) -> str:
 def install(package: str, *, again: bool = False) -> str:
     """Return the line that installs *package* in the project that the current folder is in.
 
-    *again* asks for the newest version even where some version is there already.
+    *again* asks for the newest version even where some version is there already. What is a part
+    of Python has no package, and no line.
     """
+    if not package:
+        return ""
     command = _installer()
     force = {"pip install": " --upgrade --force-reinstall", "uv add": " --upgrade"}
     return f"{command}{force.get(command, '') if again else ''} {quoted(package)}"

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sys
 import typing
+import zlib
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from sqlalchemy import Column, MetaData, PrimaryKeyConstraint
-from sqlmodel import Field, SQLModel
+from pydantic.fields import FieldInfo
+from sqlalchemy import CheckConstraint, Column, MetaData, PrimaryKeyConstraint, String, Table
+from sqlalchemy.exc import CompileError
+from sqlalchemy.ext.compiler import compiles
+from sqlmodel import AutoString, Field, SQLModel
 from sqlmodel.main import SQLModelMetaclass
 
 from rxdb.engine import URLLike, get_engine
@@ -15,20 +19,43 @@ from rxdb.engine import URLLike, get_engine
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-NAMING_CONVENTION = {
+
+def own_constraint_name(constraint: CheckConstraint, table: Table) -> str:
+    """Return the name that a check was given, or else eight digits that stand for its text."""
+    if isinstance(constraint.name, str):
+        return str(constraint.name)
+    return f"{zlib.crc32(str(constraint.sqltext).encode()):08x}"
+
+
+NAMING_CONVENTION: dict[str, Any] = {
     "ix": "ix_%(column_0_N_label)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "ck": "ck_%(table_name)s_%(own_constraint_name)s",
     "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
+    "own_constraint_name": own_constraint_name,
 }
 """Every constraint has a name, the same on every backend: a migration can drop only what it can
-name (Alembic documentation, "The Importance of Naming Constraints"). It is put on SQLModel's own
+name (Alembic documentation, "The Importance of Naming Constraints"). SQLAlchemy's own
+``constraint_name`` would refuse a check without one. The convention is put on SQLModel's own
 metadata, unless the application has put its own there, because models of both kinds refer to each
 other."""
 
 if dict(SQLModel.metadata.naming_convention) == dict(MetaData().naming_convention):
     SQLModel.metadata.naming_convention = NAMING_CONVENTION
+
+
+@compiles(AutoString)
+def _with_length(type_: AutoString, compiler: Any, **options: Any) -> str:
+    """Let a ``str`` without ``max_length`` have 255 characters where it needs a number.
+
+    That is what SQLModel does too, but before 0.0.47 for the name ``mysql`` only.
+    """
+    try:
+        text = compiler.visit_type_decorator(type_, **options)
+    except CompileError:
+        text = compiler.process(String(AutoString.mysql_default_length), **options)
+    return str(text)
 
 
 class _ModelMeta(SQLModelMetaclass):
@@ -105,12 +132,14 @@ def create_all(url: URLLike | None = None, *, create: bool = True) -> None:
 
 def _has_key(bases: tuple[type, ...], namespace: dict[str, Any]) -> bool:
     """Whether a class body or one of its bases declares ``id`` or a primary key."""
-    if "id" in namespace.get("__annotations__", {}) or _key_in_table_args(namespace):
+    inherited = {k: v for base in bases for k, v in getattr(base, "model_fields", {}).items()}
+    if "id" in namespace.get("__annotations__", {}) or "id" in inherited:
         return True
-    if any(_is_key(info) for info in _infos(namespace)):
+    inherited_arguments = (getattr(base, "__table_args__", None) for base in bases)
+    arguments = namespace.get("__table_args__") or next(filter(None, inherited_arguments), None)
+    if _holds_key(arguments):
         return True
-    inherited = [info for base in bases for info in getattr(base, "model_fields", {}).items()]
-    return any(name == "id" or _is_key(info) for name, info in inherited)
+    return any(map(_is_key, [*_infos(namespace), *inherited.values()]))
 
 
 def _infos(namespace: dict[str, Any]) -> Iterator[object]:
@@ -125,26 +154,27 @@ def _infos(namespace: dict[str, Any]) -> Iterator[object]:
 def _evaluated(annotation: object, known: dict[str, Any]) -> object:
     """Read an annotation that ``from __future__ import annotations`` left as a text.
 
-    Only a text that may hold a primary key is read; names that cannot be found yet are left to
-    pydantic, which reads them later.
+    One that cannot be read yet, such as the name of a class further down, is left to pydantic.
     """
-    if not isinstance(annotation, str) or "Annotated" not in annotation:
+    if not isinstance(annotation, str):
         return annotation
     try:
         return eval(annotation, known)  # noqa: S307 - the class body's own text
-    except NameError:
+    except Exception:  # noqa: BLE001 - pydantic tells what is wrong with it
         return annotation
 
 
 def _is_key(info: object) -> bool:
+    """Whether a field's description says so itself, or through what ``Annotated`` left in it."""
     column = getattr(info, "sa_column", None)
     if isinstance(column, Column):
         return column.primary_key
-    return getattr(info, "primary_key", None) is True
+    if getattr(info, "primary_key", None) is True:
+        return True
+    return isinstance(info, FieldInfo) and any(map(_is_key, info.metadata))
 
 
-def _key_in_table_args(namespace: dict[str, Any]) -> bool:
-    arguments = namespace.get("__table_args__", ())
-    if not isinstance(arguments, tuple):
-        return False
+def _holds_key(table_args: object) -> bool:
+    """Whether ``__table_args__`` holds a primary key."""
+    arguments = table_args if isinstance(table_args, tuple) else ()
     return any(isinstance(argument, PrimaryKeyConstraint) for argument in arguments)

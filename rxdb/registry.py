@@ -14,17 +14,13 @@ from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
 from rxdb.dialect import Dialect
-from rxdb.errors import RxdbError, UnknownDialect
+from rxdb.errors import BadPlugin, UnknownDialect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 PACKAGE = "rxdb_dialects"
 GROUP = "rxdb.dialects"
-
-
-class BadPlugin(RxdbError, TypeError):
-    """An entry point of the group ``rxdb.dialects`` does not lead to a Dialect."""
 
 
 def get(name: str) -> Dialect:

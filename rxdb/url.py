@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
@@ -31,6 +30,13 @@ if TYPE_CHECKING:
 EXAMPLES = "sqlite:///app.db or postgresql://user:password@host:5432/app"
 MOST_PORTS = 65535
 PASSWORD_OPTIONS = ("password", "passwd", "password_file", "password_env")
+GREENLET = Driver(name="", module="greenlet", package="rxdb[async]")
+FORMS = {
+    int: (r"-?\d{1,18}", "is not a whole number"),
+    float: (r"\d{1,9}(\.\d{1,9})?", "is not a number"),
+    bool: ("(?i)true|yes|on|y|t|1|false|no|off|n|f|0", "is neither true nor false"),
+}
+"""How the value of an option that is no text is written, in ASCII."""
 
 
 def parse(
@@ -52,12 +58,15 @@ def parse(
     :class:`DriverMismatch` or :class:`GreenletMissing`. None of them shows a password.
     """
     read = _read(url)
-    scheme, _, wanted = read.drivername.partition("+")
+    if "\0" in (read.database or ""):
+        raise BadURL("The name of a database holds no zero byte.")
+    scheme, _, wanted = read.drivername.lower().partition("+")
     dialect = registry.get(scheme)
     driver = _choose(dialect, wanted, is_async=is_async)
-    plain, password = _password(read.set(drivername=dialect.scheme(driver)), url)
-    start = folder or config.folder()
-    full = dialect.complete_url(_hosts(dialect, plain), start)
+    plain, password = _password(_hosts(dialect, read), url)
+    plain, options = take(plain.set(drivername=dialect.scheme(driver)), plain.query)
+    start = Path(folder or config.folder())
+    full = dialect.complete_url(plain.set(query=options), start)
     _check_options(dialect, driver, full)
     return Target(dialect=dialect, driver=driver, url=full, password=password)
 
@@ -76,9 +85,11 @@ def _read(url: str | URL | DBConfig) -> URL:
     name = scheme.partition("+")[0]
     if separator and _is_known(name):
         return _read_text(scheme.lower(), rest)
-    for dialect in registry.every():
-        if (found := dialect.read_path(text)) is not None:
-            return found
+    is_login = re.match(r"(?!file:|[A-Za-z]:[\\/]).*:.*@", text)  # and no path: never shown
+    for dialects in () if is_login else (registry.built_in, registry.plugins):
+        for dialect in dialects().values():
+            if (found := dialect.read_path(text)) is not None:
+                return found
     if separator and re.fullmatch(r"[A-Za-z][\w.-]*", name):
         registry.get(name)  # raises, with the nearest name
     raise BadURL(f"This is not a database URL. A URL looks like {EXAMPLES}")
@@ -99,25 +110,21 @@ def _read_text(scheme: str, rest: str) -> URL:
     _refuse_unquoted(scheme, head, query)
     user, at, place = authority.rpartition("@")
     name, colon, password = user.partition(":")
-    several = "," in place
-    host, port = ("", None) if several else _host(place)
+    hosts, ports = zip(*map(_host, place.split(",")), strict=True)
     options: dict[str, list[str]] = {}
     for option, value in parse_qsl(query, keep_blank_values=True):
         options.setdefault(option, []).append(value)
-    if several:
-        options["host"] = [place]
-    if host.lower().startswith("%2f"):  # a folder of unix sockets, as libpq writes it
-        options["host"] = [unquote(host)]
-        options |= {"port": [str(port)]} if port else {}
-        host, port = "", None
+    if len(hosts) > 1 or hosts[0].startswith("/"):
+        options = {"host": list(hosts), "port": [str(port or "") for port in ports], **options}
+        hosts, ports = ("",), (None,)
     return URL.create(
         scheme,
         username=unquote(name) if at and name else None,
         password=unquote(password) if colon else None,
-        host=host or None,
-        port=port,
+        host=hosts[0] or None,
+        port=ports[0],
         database=unquote(path) or None,
-        query={k: v[0] if len(v) == 1 else v for k, v in options.items()},
+        query=options,
     )
 
 
@@ -127,11 +134,13 @@ def _refuse_unquoted(scheme: str, head: str, query: str) -> None:
     user, at, _ = authority.rpartition("@")
     names = [option.partition("=")[0] for option in query.split("&")]
     open_ended = not at and ":" in authority
+    late = query.partition("@")[2]  # where a host would be, and no application_name=me@work
     strange = {
         "@": "@" in user or (bool(at) and "@" in path),
         ":": user.count(":") > 1,
         "/": open_ended and "@" in path,
-        "?": any("@" in name for name in names) or (open_ended and not slash and "@" in query),
+        "?": any("@" in name for name in names)
+        or (":" in authority and "@" in query and (open_ended or not slash or "/" in late)),
     }
     found = [character for character, is_there in strange.items() if is_there]
     if not found:
@@ -139,7 +148,7 @@ def _refuse_unquoted(scheme: str, head: str, query: str) -> None:
     who = authority.partition(":")[0].partition("@")[0]
     write = {"@": "%40", ":": "%3A", "/": "%2F", "?": "%3F"}
     raise BadURL(
-        f"The password in {scheme}://{who}:***@… holds an unquoted {found[-1]!r}. "
+        f"The user or password in {scheme}://{who}:***@… holds an unquoted {found[-1]!r}. "
         f"Write {', '.join(f'{c} as {w}' for c, w in write.items())}; "
         f"""this quotes one: python -c "import getpass, urllib.parse as u; """
         f"""print(u.quote(getpass.getpass(), ''))\""""
@@ -147,19 +156,28 @@ def _refuse_unquoted(scheme: str, head: str, query: str) -> None:
 
 
 def _host(place: str) -> tuple[str, int | None]:
-    """Split ``host:port``, ``[::1]:port`` or either without a port."""
+    """Split ``host:port``, ``[::1]:port`` or either without a port.
+
+    A host that begins with ``%2F`` is a folder of unix sockets, as libpq writes it.
+    """
     match = re.fullmatch(r"(?:\[([^\[\]]*)\]|([^:\[\]]*))(?::(.*))?", place, re.DOTALL)
     if match is None or (match[3] and ":" in match[3]):
         raise BadURL("An IPv6 address in a URL stands in brackets: postgresql://[::1]:5432/app")
-    if match[3] and not (match[3].isascii() and match[3].isdigit()):
+    host = match[1] or match[2] or ""
+    return unquote(host) if host.lower().startswith("%2f") else host, _port(match[3] or "")
+
+
+def _port(text: str) -> int | None:
+    if not text:
+        return None
+    if not re.fullmatch("[0-9]+", text):
         raise BadURL(
             "The port of a URL is a number, as in postgresql://host:5432/app. If a password "
             "stands there, it needs quoting: @ as %40, : as %3A, / as %2F, ? as %3F."
         )
-    port = int(match[3]) if match[3] else None
-    if port is not None and port > MOST_PORTS:
+    if len(text) > len(str(MOST_PORTS)) or not 0 < int(text) <= MOST_PORTS:
         raise BadURL(f"The port of a URL is a number from 1 to {MOST_PORTS}.")
-    return match[1] or match[2] or "", port
+    return int(text)
 
 
 def _password(url: URL, given: str | URL | DBConfig) -> tuple[URL, Callable[[], str] | None]:
@@ -178,24 +196,45 @@ def _password(url: URL, given: str | URL | DBConfig) -> tuple[URL, Callable[[], 
 
 
 def _hosts(dialect: Dialect, url: URL) -> URL:
-    """Give a URL its backend's usual port, and several hosts the form ``host=a,b&port=1,2``."""
-    hosts = url.query.get("host", "")
-    several = list(hosts) if isinstance(hosts, tuple) else hosts.split(",")
-    if len(several) == 1:
-        usual = url.host and url.port is None and dialect.port
-        return url.set(port=dialect.port) if usual else url
-    if Feature.SEVERAL_HOSTS not in dialect.features:
-        raise BadURL(f"{dialect.title} takes one host in a URL, not {len(several)}.")
-    ports = url.query.get("port", "")
-    if ports:
-        return url.update_query_dict({"host": ",".join(several)})
-    pairs = [_host(place) for place in several]
-    return url.update_query_dict(
-        {
-            "host": ",".join(host for host, _ in pairs),
-            "port": ",".join(str(port or dialect.port) for _, port in pairs),
-        }
-    )
+    """Say in one way where the server is, and on the backend's usual port where none is given.
+
+    One host stands before the path, a socket as ``?host=/folder`` after it, and several hosts as
+    ``?host=a,b&port=1,2``, whichever way they were written (PostgreSQL manual, 34.1.1).
+    """
+    pairs = [_member(place) for place in _listed(url.query.get("host") or url.host)]
+    ports = [_port(port) for port in _listed(url.query.get("port") or url.port)]
+    if len(pairs) > 1 and Feature.SEVERAL_HOSTS not in dialect.features:
+        raise BadURL(f"{dialect.title} takes one host in a URL, not {len(pairs)}.")
+    if len(ports) not in {0, 1, len(pairs)}:
+        raise BadURL(f"The URL has {len(pairs)} hosts and {len(ports)} ports.")
+    bare = url.difference_update_query(("host", "port"))._replace(host=None, port=None)
+    if not pairs:
+        return bare.set(port=ports[0]) if ports else bare
+    ports = ports if len(ports) == len(pairs) else (ports or [None]) * len(pairs)
+    found = [(host, own or port) for (host, own), port in zip(pairs, ports, strict=True)]
+    host, port = found[0]
+    if len(found) == 1 and not host.startswith("/"):
+        return bare.set(host=host, port=port or dialect.port)
+    usual = dialect.port if len(found) > 1 else None
+    query = {
+        "host": ",".join(host for host, _ in found),
+        "port": ",".join(str(port or usual or "") for _, port in found),
+    }
+    return bare.update_query_dict({name: value for name, value in query.items() if value})
+
+
+def _listed(value: str | int | tuple[str, ...] | None) -> list[str]:
+    text = ",".join(value) if isinstance(value, tuple) else str(value or "")
+    return text.split(",") if text else []
+
+
+def _member(place: str) -> tuple[str, int | None]:
+    """Split one host of a query or of a URL value, where an IPv6 address may stand bare."""
+    is_bare = place.startswith("/") or (place.count(":") > 1 and "[" not in place)
+    host, port = (place, None) if is_bare else _host(place)
+    if not host:
+        raise BadURL("One of the hosts in the URL is empty.")
+    return host, port
 
 
 def _choose(dialect: Dialect, wanted: str, *, is_async: bool) -> Driver:
@@ -208,16 +247,17 @@ def _choose(dialect: Dialect, wanted: str, *, is_async: bool) -> Driver:
     if not chosen:
         scheme = dialect.scheme(named[0]) if wanted else dialect.name
         raise DriverMismatch.of(scheme, map(dialect.scheme, able), is_async=is_async)
-    if is_async and find_spec("greenlet") is None:
+    if is_async and not GREENLET.is_installed:
         raise GreenletMissing.of()
-    driver = _working(dialect, chosen, "asynchronous " if is_async else "")
+    what = f"driver {wanted!r}" if wanted else "asynchronous driver" if is_async else "driver"
+    driver = _working(dialect, chosen, what)
     if dialect.plugin is not None:
-        _working(dialect, [dialect.plugin], "SQLAlchemy plug-in and ")
+        _working(dialect, [dialect.plugin], "SQLAlchemy plug-in")
     return driver
 
 
-def _working(dialect: Dialect, choices: list[Driver], kind: str) -> Driver:
-    """Return the first choice that is installed and loads; raise what the first one there raises."""
+def _working(dialect: Dialect, choices: list[Driver], what: str) -> Driver:
+    """Return the first choice that is installed and loads; raise what the first of them raises."""
     installed = [driver for driver in choices if driver.is_installed]
     failures: list[DriverError] = []
     for driver in installed:
@@ -230,8 +270,8 @@ def _working(dialect: Dialect, choices: list[Driver], kind: str) -> Driver:
     if failures:
         raise failures[0]
     usual = f"rxdb[{dialect.name}]"  # before others that may have to be compiled
-    packages = sorted({driver.package for driver in choices}, key=lambda p: (p != usual, p))
-    raise DriverMissing.of(f"{kind}driver for {dialect.title}", packages[0], packages[1:])
+    packages = sorted(dict.fromkeys(d.package for d in choices), key=lambda p: p != usual)
+    raise DriverMissing.of(f"{what} for {dialect.title}", packages[0], packages[1:])
 
 
 def _check_options(dialect: Dialect, driver: Driver, url: URL) -> None:
@@ -239,12 +279,12 @@ def _check_options(dialect: Dialect, driver: Driver, url: URL) -> None:
     if driver.options is None:
         return
     known = {*dialect.options, *driver.options}
-    for option in url.query:
+    _, given = take(url, url.query)
+    for option, value in given.items():
         if option not in known:
             raise UnknownOption.of(dialect.scheme(driver), option, known)
-    _, given = take(url, ("sslmode", "connect_timeout"))
+        form, reproach = FORMS.get(dialect.types.get(option, str), ("(?s).*", ""))
+        if not re.fullmatch(form, value, re.ASCII):
+            raise BadURL(f"{option}={value!r} {reproach}.")
     if (mode := given.get("sslmode")) and mode not in SSL_MODES and "sslmode" in dialect.options:
         raise BadURL(f"There is no sslmode={mode!r}. {suggest(mode, SSL_MODES)}")
-    timeout = given.get("connect_timeout", "0")
-    if "connect_timeout" in dialect.options and not timeout.isdecimal():
-        raise BadURL(f"connect_timeout={timeout!r} is not a number of seconds.")

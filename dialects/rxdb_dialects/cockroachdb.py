@@ -10,12 +10,19 @@ from dataclasses import replace
 from rxdb.dialect import Driver, Feature
 from rxdb_dialects.postgresql import dialect as postgresql
 
+PACKAGES = {
+    "rxdb[postgresql]": "rxdb[cockroachdb]",
+    "rxdb[psycopg2]": "rxdb[cockroachdb,psycopg2]",
+    "rxdb[asyncpg]": "rxdb[asyncpg,cockroachdb]",
+}
+"""What brings a driver, together with the plug-in."""
+
 dialect = replace(
     postgresql,
     name="cockroachdb",
     title="CockroachDB",
     aliases=("cockroach",),
-    drivers=tuple(replace(driver, package="rxdb[cockroachdb]") for driver in postgresql.drivers),
+    drivers=tuple(replace(d, package=PACKAGES[d.package]) for d in postgresql.drivers),
     plugin=Driver(
         name="",
         module="sqlalchemy_cockroachdb",
@@ -25,6 +32,7 @@ dialect = replace(
     features=postgresql.features - {Feature.TRANSACTIONAL_DDL},
     oldest=(23, 1),
     in_matrix=False,
+    version_query="SELECT substring(version(), 'v([0-9.]+)')",  # the plug-in says 9.5 of each
     port=26257,
     settings={"isolation level": "SHOW transaction_isolation", "time zone": "SHOW timezone"},
 )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rxdb.dialect import EVERYTHING, Dialect, Driver, Feature, Target
 from rxdb.errors import ReadOnly
-from rxdb_dialects.sqlite import absolute
+from rxdb_dialects.sqlite import absolute, refuse_server
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +33,7 @@ def file(url: URL) -> str:
 
 def complete_url(url: URL, folder: Path) -> URL:
     """Start a relative path at *folder*."""
+    refuse_server("DuckDB", url)
     return url.set(database=absolute(file(url), folder) if file(url) else ":memory:")
 
 
@@ -75,7 +76,6 @@ dialect = Dialect(
     ),
     features=EVERYTHING
     - {
-        Feature.ASYNC,
         Feature.FRESH_READS,
         Feature.GENERATED_KEYS,
         Feature.SAVEPOINTS,

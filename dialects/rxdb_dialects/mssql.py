@@ -17,8 +17,16 @@ if TYPE_CHECKING:
     from sqlalchemy import URL
 
 
+USUAL_PORT = 1433
+
+
 def complete_url(url: URL, folder: Path) -> URL:
-    """Name the newest installed ODBC driver, where the URL leaves the choice open."""
+    """Name the newest installed ODBC driver, where the URL leaves the choice open.
+
+    A named instance, ``host\\name``, has no usual port: the server tells it.
+    """
+    if url.port == USUAL_PORT and "\\" in (url.host or ""):
+        url = url._replace(port=None)
     by_odbc = url.get_driver_name() in {"pyodbc", "aioodbc"}
     if not by_odbc or not url.host or "driver" in url.query:
         return url
@@ -46,9 +54,9 @@ dialect = Dialect(
         Driver(name="pymssql", module="pymssql", package="pymssql"),
         Driver(name="aioodbc", module="aioodbc", package="aioodbc", sync=False, asynchronous=True),
     ),
-    features=EVERYTHING - {Feature.SEVERAL_HOSTS, Feature.SKIP_LOCKED},
+    features=EVERYTHING - {Feature.READ_ONLY, Feature.SEVERAL_HOSTS, Feature.SKIP_LOCKED},
     oldest=(15,),
-    port=1433,
+    port=USUAL_PORT,
     settings={
         "isolation level": "SELECT transaction_isolation_level FROM sys.dm_exec_sessions "
         "WHERE session_id = @@SPID",

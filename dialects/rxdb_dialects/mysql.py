@@ -25,10 +25,8 @@ READ_ONLY = "SET SESSION TRANSACTION READ ONLY"
 NUMBERS = frozenset({"max_allowed_packet", "read_timeout", "write_timeout", "stmt_cache_size"})
 SHARED = frozenset(
     {
-        "auth_plugin_map",
         "charset",
         "client_flag",
-        "collation",
         "init_command",
         "local_infile",
         "read_default_file",
@@ -39,6 +37,14 @@ SHARED = frozenset(
     }
 )
 """Arguments that the drivers have in common and a text can say."""
+
+LONGEST = 31536000
+"""Seconds: the most that PyMySQL and asyncmy wait for a connection. libpq's 0 means for ever."""
+
+TYPES: dict[str, type] = {
+    **dict.fromkeys(NUMBERS | {"client_flag", "connect_timeout"}, int),
+    **dict.fromkeys(("compress", "local_infile", "use_unicode"), bool),
+}
 
 REQUIRED = ("require", "verify-ca", "verify-full")
 
@@ -58,11 +64,8 @@ def complete_url(url: URL, folder: Path) -> URL:
     A host that begins with ``/`` is a unix socket, as in PostgreSQL's URLs.
     """
     url, place = take(url, ("host", "port"))
-    host = place.get("host", "")
-    if host.startswith("/"):
-        url = url.update_query_dict({"unix_socket": host})
-    elif host:
-        url = url.set(host=host, port=int(place["port"]) if "port" in place else url.port)
+    if "host" in place:
+        url = url.update_query_dict({"unix_socket": place["host"]})
     return url if "charset" in url.query else url.update_query_dict({"charset": "utf8mb4"})
 
 
@@ -71,7 +74,10 @@ def translate(target: Target) -> tuple[URL, dict[str, Any]]:
     url, common = take(target.url, COMMON_OPTIONS)
     url, numbers = take(url, NUMBERS)
     timeout = int(common.get("connect_timeout", "10"))  # seconds; mysqlclient waits for ever
-    arguments = {"connect_timeout": timeout, **{k: int(v) for k, v in numbers.items()}}
+    arguments: dict[str, Any] = {
+        "connect_timeout": min(timeout, LONGEST) if timeout > 0 else LONGEST,
+        **{name: int(value) for name, value in numbers.items()},
+    }
     if (name := common.get("application_name")) and target.driver.name != "mysqldb":
         arguments |= {"program_name": name}  # mysqlclient has no way to say it
     return url, {**arguments, **SAY_TLS[target.driver.name](common)}
@@ -83,6 +89,9 @@ def tls_for_mysqlclient(common: dict[str, str]) -> dict[str, Any]:
     files = {"ca": "sslrootcert", "cert": "sslcert", "key": "sslkey"}
     given = {key: common[option] for key, option in files.items() if option in common}
     mode = MYSQLCLIENT_MODES[common.get("sslmode", "prefer")]
+    if mode.startswith("VERIFY"):
+        # Without one, MariaDB's library takes any certificate of a server on this machine.
+        given.setdefault("ca", ssl.get_default_verify_paths().cafile or "")
     return {"ssl_mode": mode, **({"ssl": given} if given else {})}
 
 
@@ -236,14 +245,14 @@ dialect = Dialect(
             package="rxdb[mysqlclient]",
             distributions=("mysqlclient", "mysqlclient-static"),
             minimum="2.1",
-            options=SHARED | {"compress", "read_timeout", "write_timeout"},
+            options=SHARED | {"collation", "compress", "read_timeout", "write_timeout"},
         ),
         Driver(
             name="pymysql",
             module="pymysql",
             package="rxdb[mysql]",
             minimum="1.1",
-            options=SHARED | {"max_allowed_packet", "read_timeout", "write_timeout"},
+            options=SHARED | {"collation", "max_allowed_packet", "read_timeout", "write_timeout"},
         ),
         Driver(
             name="asyncmy",
@@ -269,6 +278,7 @@ dialect = Dialect(
     in_matrix=True,
     port=3306,
     options=COMMON_OPTIONS,
+    types=TYPES,
     settings={
         "sql_mode": "SELECT @@SESSION.sql_mode",
         # MariaDB calls it tx_isolation up to 11.0

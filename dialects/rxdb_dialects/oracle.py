@@ -35,7 +35,8 @@ dialect = Dialect(
             asynchronous=True,
         ),
     ),
-    features=EVERYTHING - {Feature.SCHEMAS, Feature.SEVERAL_HOSTS, Feature.TRANSACTIONAL_DDL},
+    features=EVERYTHING
+    - {Feature.READ_ONLY, Feature.SCHEMAS, Feature.SEVERAL_HOSTS, Feature.TRANSACTIONAL_DDL},
     oldest=(19,),
     port=1521,
     settings={"time zone": "SELECT sessiontimezone FROM dual"},

@@ -9,6 +9,8 @@ from rxdb.dialect import COMMON_OPTIONS, Dialect, Driver, Target, take
 from rxdb.errors import ReadOnly
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy import URL
 
 LIBPQ = frozenset(
@@ -43,7 +45,7 @@ LIBPQ = frozenset(
         "tcp_user_timeout",
     ]
 )
-"""libpq's other parameter key words (PostgreSQL manual, 34.1.2); psycopg and psycopg2 hand them on."""
+"""libpq's other key words (PostgreSQL manual, 34.1.2); psycopg and psycopg2 hand them on."""
 
 ASYNCPG = frozenset(
     [
@@ -60,7 +62,14 @@ ASYNCPG = frozenset(
 )
 """Arguments of ``asyncpg.connect`` that a text can say, and SQLAlchemy's own."""
 
-ASYNCPG_NUMBERS = ASYNCPG - {"direct_tls", "gsslib", "krbsrvname", "passfile"}
+ASYNCPG_TYPES: dict[str, type] = {
+    "command_timeout": float,
+    "direct_tls": bool,
+    "max_cacheable_statement_size": int,
+    "max_cached_statement_lifetime": int,
+    "prepared_statement_cache_size": int,
+    "statement_cache_size": int,
+}
 
 DEFAULTS = {
     "connect_timeout": "10",  # seconds; libpq waits for ever
@@ -75,7 +84,7 @@ SESSION = {"TimeZone": "UTC"}
 
 
 def translate(target: Target) -> tuple[URL, dict[str, Any]]:
-    """Hand libpq's words to psycopg and psycopg2 as they are, and say them to asyncpg in its own."""
+    """Hand libpq's words to psycopg and psycopg2 as they are, and say them to asyncpg its way."""
     settings = {**SESSION, **({"default_transaction_read_only": "on"} if target.read_only else {})}
     if target.driver.name == "asyncpg":
         return for_asyncpg(target, settings)
@@ -87,14 +96,18 @@ def translate(target: Target) -> tuple[URL, dict[str, Any]]:
 
 def for_asyncpg(target: Target, settings: dict[str, str]) -> tuple[URL, dict[str, Any]]:
     """Let asyncpg read the TLS options from a DSN, the only place where it takes libpq's words."""
+    from sqlalchemy.util import asbool
+
+    readers: dict[str, Callable[[str], Any]] = {**ASYNCPG_TYPES, "direct_tls": asbool}
     url, ssl = take(target.url, ("sslmode", "sslrootcert", "sslcert", "sslkey"))
     url, common = take(url, ("application_name", "connect_timeout"))
-    url, numbers = take(url, ASYNCPG_NUMBERS - {"prepared_statement_cache_size"})
+    url, own = take(url, ASYNCPG_TYPES.keys() - {"prepared_statement_cache_size"})  # SQLAlchemy's
     name = {k: v for k, v in common.items() if k == "application_name"}
+    timeout = int(common.get("connect_timeout", DEFAULTS["connect_timeout"]))
     arguments: dict[str, Any] = {
-        "timeout": float(common.get("connect_timeout", DEFAULTS["connect_timeout"])),
+        "timeout": timeout if timeout > 0 else None,  # libpq's 0 means for ever
         "server_settings": {**settings, **name},
-        **{option: float(value) for option, value in numbers.items()},
+        **{option: readers[option](value) for option, value in own.items()},
     }
     return url, {**arguments, **({"dsn": f"postgresql://?{urlencode(ssl)}"} if ssl else {})}
 
@@ -144,6 +157,7 @@ dialect = Dialect(
     in_matrix=True,
     port=5432,
     options=COMMON_OPTIONS | {"host", "port", "target_session_attrs"},
+    types={**ASYNCPG_TYPES, "connect_timeout": int},
     settings={
         "isolation level": "SHOW transaction_isolation",
         "time zone": "SHOW timezone",

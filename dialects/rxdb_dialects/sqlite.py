@@ -10,6 +10,7 @@ import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, quote, unquote
 
 from rxdb.dialect import EVERYTHING, Dialect, Driver, Feature, Target, run, take
 from rxdb.errors import BadURL, ReadOnly
@@ -39,6 +40,17 @@ PRAGMAS = {
 FILE_PRAGMAS = {"journal_mode", "synchronous", "mmap_size", "journal_size_limit"}
 """Only for a database in a file."""
 
+SWITCH = ("ON", "OFF", "TRUE", "FALSE", "YES", "NO", "1", "0")
+WORDS = {
+    "foreign_keys": SWITCH,
+    "journal_mode": ("DELETE", "TRUNCATE", "PERSIST", "MEMORY", "WAL", "OFF"),
+    "legacy_alter_table": SWITCH,
+    "synchronous": ("OFF", "NORMAL", "FULL", "EXTRA", "0", "1", "2", "3"),
+    "temp_store": ("DEFAULT", "FILE", "MEMORY", "0", "1", "2"),
+}
+"""The values of the PRAGMAs that do not take a number. SQLite passes over others without a word
+(its documentation, "PRAGMA Statements")."""
+
 URI_OPTIONS = frozenset({"cache", "immutable", "mode", "nolock", "psow", "vfs"})
 """What SQLite reads from a ``file:`` name (its documentation, "URI Filenames")."""
 
@@ -55,11 +67,11 @@ OPTIONS = URI_OPTIONS | {
 SUFFIXES = (".db", ".db3", ".s3db", ".sqlite", ".sqlite3")
 
 READONLY = 8
-"""SQLITE_READONLY, the lower byte of each extended code of its family."""
+"""SQLITE_READONLY, what query_only answers; its extended codes tell of files without permission."""
 
 
 def read_path(text: str) -> URL | None:
-    """Take ``app.db``, ``C:\\data\\app.db``, ``:memory:`` and ``file:app.db?mode=ro`` for SQLite."""
+    """Take ``app.db``, ``C:\\data\\app.db``, ``:memory:``, ``file:app.db?mode=ro`` for SQLite."""
     from sqlalchemy import URL
 
     if "://" in text.removeprefix("file:"):
@@ -73,18 +85,19 @@ def read_path(text: str) -> URL | None:
 
 def file_url(text: str) -> URL:
     """Read SQLite's own ``file:path?options``, with an empty or no authority before the path."""
-    from sqlalchemy import make_url
+    from sqlalchemy import URL
 
     name, _, options = text.partition("?")
     path = re.sub(r"^file:(//(localhost)?(?=/))?", "", name)
     if path.startswith("//"):
-        raise BadURL(f"SQLite reads files of this machine only. Write: file:{path.lstrip('/')}")
-    return make_url(f"sqlite:///{path}{'?' if options else ''}{options}")
+        raise BadURL("SQLite reads files of this machine only. Write: file:///folder/app.db")
+    return URL.create("sqlite", database=unquote(path), query=parse_qs(options))
 
 
 def file(url: URL) -> str:
     """Return the file that holds the database, also where it is written ``file:PATH``."""
-    name = (url.database or "").removeprefix("file:")
+    name = url.database or ""
+    name = unquote(name.removeprefix("file:")) if name.startswith("file:") else name
     is_memory = name in {"", ":memory:"} or {"memory", "memdb"} & {
         url.query.get("mode"),
         url.query.get("vfs"),
@@ -94,25 +107,31 @@ def file(url: URL) -> str:
 
 def complete_url(url: URL, folder: Path) -> URL:
     """Start a relative path at *folder*, and write SQLite's own options the way it reads them."""
-    if url.host:
-        raise BadURL(
-            f"SQLite has no host. Write three slashes: sqlite:///{url.host}"
-            f"{'/' + url.database if url.database else ''}"
-        )
+    refuse_server("SQLite", url)
     if not (name := file(url)):
         return url
     path = absolute(name, folder)
-    if url.database == path and "uri" in url.query:
-        return url
     if URI_OPTIONS & set(url.query):
-        return url.set(database=f"file:{path}").update_query_dict({"uri": "true"})
+        return url.set(database=f"file:{quote(path)}").update_query_dict({"uri": "true"})
     return url.set(database=path)
+
+
+def refuse_server(title: str, url: URL) -> None:
+    """Refuse what names a server; ``sqlite://app.db`` would else be a database in memory."""
+    if url.host:
+        name = "/".join(filter(None, (url.host, url.database)))
+        raise BadURL(
+            f"{title} has no host. Write three slashes: {url.get_backend_name()}:///{name}"
+        )
+    if url.username or url.password or url.port:
+        raise BadURL(f"{title} has no user, password or port. Write the path of the file only.")
 
 
 def absolute(name: str, folder: Path) -> str:
     """Return the path from the root, without ``.`` and ``..``; ``~`` is the user's home."""
     is_windows = re.match(r"[A-Za-z]:[\\/]|\\\\", name)
-    return name if is_windows else os.path.normpath(folder / os.path.expanduser(name))
+    home = os.path.expanduser(name)  # noqa: PTH111 - Path's raises for a user who is not there
+    return name if is_windows else os.path.abspath(folder / home)  # noqa: PTH100 - without links
 
 
 def translate(target: Target) -> tuple[URL, dict[str, Any]]:
@@ -125,8 +144,14 @@ def translate(target: Target) -> tuple[URL, dict[str, Any]]:
 
 
 def engine_options(target: Target) -> dict[str, Any]:
-    """Let a connection wander between threads: the pool hands it to one at a time."""
-    return {"connect_args": {"check_same_thread": False}}
+    """Let a connection wander between threads: the pool hands it to one at a time.
+
+    Both kinds of engine have a pool; SQLAlchemy 2.0 gives none to an asynchronous file.
+    """
+    from sqlalchemy import AsyncAdaptedQueuePool, QueuePool
+
+    pool = QueuePool if target.driver.sync else AsyncAdaptedQueuePool
+    return {"poolclass": pool, "connect_args": {"check_same_thread": False}}
 
 
 def prepare(engine: Engine, target: Target) -> None:
@@ -164,8 +189,10 @@ def pragmas(target: Target) -> list[str]:
     """Return the statements for a new connection; what the URL says wins."""
     _, own = take(target.url, {*PRAGMAS, "temp_store"})
     for name, value in own.items():
-        if not re.fullmatch(r"-?\w+", value):
-            raise BadURL(f"The value {value!r} of {name} is neither a word nor a number.")
+        words = WORDS.get(name, ())
+        if value.upper() not in words and (words or not re.fullmatch("-?[0-9]{1,18}", value)):
+            expected = f"one of {', '.join(words)}" if words else "a whole number"
+            raise BadURL(f"{name}={value!r} is not {expected}.")
     in_file = bool(file(target.url)) and target.url.query.get("mode") != "ro"
     usual = {name: v for name, v in PRAGMAS.items() if in_file or name not in FILE_PRAGMAS}
     only = {"query_only": "ON"} if target.read_only else {}
@@ -186,9 +213,9 @@ def keep_memory(engine: Engine) -> None:
 
 
 def error_code(error: BaseException) -> int | None:
-    """Return SQLite's primary result code; the extended ones add to it in the higher bytes."""
+    """Return SQLite's result code, the extended one where there is one."""
     code = getattr(error, "sqlite_errorcode", None)
-    return code & 0xFF if isinstance(code, int) else None
+    return code if isinstance(code, int) else None
 
 
 dialect = Dialect(
@@ -196,7 +223,7 @@ dialect = Dialect(
     title="SQLite",
     aliases=("sqlite3",),
     drivers=(
-        Driver(name="pysqlite", module="sqlite3", package="rxdb", options=frozenset()),
+        Driver(name="pysqlite", module="sqlite3", package="", options=frozenset()),
         Driver(
             name="aiosqlite",
             module="aiosqlite",
@@ -219,6 +246,13 @@ dialect = Dialect(
     oldest=(3, 37),  # 3.35 brought RETURNING, 3.36 shared memdb, 3.37 STRICT tables
     in_matrix=True,
     options=OPTIONS,
+    types={
+        "cached_statements": int,
+        "check_same_thread": bool,
+        "detect_types": int,
+        "timeout": float,
+        "uri": bool,
+    },
     settings={
         "journal mode": "PRAGMA journal_mode",
         "synchronous": "PRAGMA synchronous",
