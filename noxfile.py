@@ -64,8 +64,8 @@ def typing(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def unit(session: nox.Session) -> None:
-    """Run the tests that need no server."""
-    install(session, ".[all]", "test")
+    """Run the tests that need no server, with every driver."""
+    install(session, ".[all,psycopg2,aiomysql]", "test", "mysqlclient-static", "pymssql")
     pytest(session, "tests/unit")
 
 
@@ -78,6 +78,15 @@ def tests(session: nox.Session, pair: str) -> None:
     install(session, package, "test", *more)
     start(session, name)
     pytest(session, "tests/matrix", f"--backend={name}{'+' if driver else ''}{driver}")
+
+
+@nox.session
+@nox.parametrize("name", [nox.param(name, id=name) for name in ("sqlite", *SERVERS)])
+def tutorials(session: nox.Session, name: str) -> None:
+    """Run every program of SQLModel's tutorial through rxdb, and compare what it prints."""
+    install(session, ".[postgresql,mysql,async]", "test", "tutorials")
+    start(session, name)
+    pytest(session, "tests/tutorials", f"--backend={name}")
 
 
 @nox.session
@@ -111,7 +120,8 @@ def wheel(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Run every code block of the documentation, and build the site."""
     install(session, ".[async,postgresql,mysql]", "test", "docs")
-    pytest(session, "docs", "README.md")
+    pytest(session, "docs", "README.md", "CONTRIBUTING.md")
+    session.env["NO_MKDOCS_2_WARNING"] = "1"  # Material's banner about its own future
     session.run("mkdocs", "build", "--strict", "--quiet", "--site-dir", session.create_tmp())
 
 

@@ -77,6 +77,12 @@ def generated_keys(target: Target, make: MakeEngine) -> None:
         assert connection.execute(insert(table), {"n": 1}).inserted_primary_key
 
 
+def read_only(target: Target, make: MakeEngine) -> None:
+    NUMBERS.create(make())
+    with pytest.raises(rx.ReadOnly), make(replace(target, read_only=True)).begin() as connection:
+        connection.execute(insert(NUMBERS), {"n": 1})
+
+
 def savepoints(target: Target, make: MakeEngine) -> None:
     engine = make()
     NUMBERS.create(engine)
@@ -150,6 +156,7 @@ PROBES: dict[Feature, Callable[[Target, MakeEngine], None]] = {
     Feature.FOREIGN_KEYS: foreign_keys,
     Feature.FRESH_READS: fresh_reads,
     Feature.GENERATED_KEYS: generated_keys,
+    Feature.READ_ONLY: read_only,
     Feature.SAVEPOINTS: savepoints,
     Feature.SCHEMAS: schemas,
     Feature.SEVERAL_HOSTS: several_hosts,

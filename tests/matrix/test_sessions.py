@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import pytest
 from conftest import OpenSession
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 from sqlmodel import Field, Session, select
 
 import rxdb as rx
@@ -105,3 +108,15 @@ def test_a_savepoint_rolls_back_alone(open_session: OpenSession) -> None:
             inner.rollback()
         session.commit()
         assert session.exec(select(Pet.name)).all() == ["Rex"]
+
+
+@pytest.mark.parametrize("statement", ["DELETE FROM pet", "CREATE TABLE toy (n INTEGER)"])
+def test_rxdb_refuses_to_write_where_a_server_would_not(
+    target: rx.Target, make_engine: Callable[..., Engine], statement: str
+) -> None:
+    weak = replace(target.dialect, features=target.dialect.features - {Feature.READ_ONLY})
+    engine = make_engine(replace(target, dialect=weak, read_only=True))
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM pet")).scalar() == 0
+        with pytest.raises(rx.ReadOnly, match=" ".join(statement.split()[:2])):
+            connection.execute(text(statement))

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import databases
 import pytest
@@ -87,14 +88,28 @@ def test_sslmode_is_heard(
 
 @pytest.mark.needs(Feature.TLS)
 def test_an_unknown_authority_is_refused(
-    target: Target, make_engine: Callable[..., Engine], tmp_path: object
+    target: Target, make_engine: Callable[..., Engine], tmp_path: Path
 ) -> None:
     import certifi
 
     query = {"sslmode": "verify-full", "sslrootcert": certifi.where()}
     engine = make_engine(replace(target, url=target.url.update_query_dict(query)))
-    with databases.refused_connection(Exception, match=r"(?i)certificate|SSL|TLS|can't connect"):
+    with pytest.raises(Exception, match=r"(?i)certificate|SSL|TLS|can't connect"):
         engine.connect()
+
+
+@pytest.mark.needs(Feature.TLS)
+def test_the_servers_own_authority_is_accepted(
+    server: str, target: Target, make_engine: Callable[..., Engine], tmp_path: Path
+) -> None:
+    with make_engine().connect() as connection:
+        file = connection.exec_driver_sql(databases.SERVERS[server].authority).scalar_one()
+    readable = tmp_path / "authority.pem"  # libpq wants no file that others may write
+    readable.write_bytes(Path(file).read_bytes())
+    query = {"sslmode": "verify-ca", "sslrootcert": str(readable)}
+    url = target.url.update_query_dict(query)
+    found = read_back(make_engine(replace(target, url=url)), target)
+    assert re.fullmatch("TLS.*", found["TLS"])
 
 
 def test_a_password_is_asked_for_at_each_new_connection(
@@ -116,7 +131,7 @@ def test_a_password_is_asked_for_at_each_new_connection(
         assert len(asked) == 2
 
     wrong = make_engine(replace(plain, password=lambda: "wrong"))
-    with databases.refused_connection(Exception, match=r"(?i)denied|authentication"):
+    with pytest.raises(Exception, match=r"(?i)denied|authentication"):
         wrong.connect()
 
 
