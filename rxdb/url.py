@@ -110,19 +110,20 @@ def _read_text(scheme: str, rest: str) -> URL:
     _refuse_unquoted(scheme, head, query)
     user, at, place = authority.rpartition("@")
     name, colon, password = user.partition(":")
-    hosts, ports = zip(*map(_host, place.split(",")), strict=True)
+    places = [_host(one) for one in place.split(",")]
     options: dict[str, list[str]] = {}
     for option, value in parse_qsl(query, keep_blank_values=True):
         options.setdefault(option, []).append(value)
-    if len(hosts) > 1 or hosts[0].startswith("/"):
-        options = {"host": list(hosts), "port": [str(port or "") for port in ports], **options}
-        hosts, ports = ("",), (None,)
+    host, port = places[0]
+    if len(places) > 1 or host.startswith("/"):
+        listed = {"host": [h for h, _ in places], "port": [str(p or "") for _, p in places]}
+        options, host, port = {**listed, **options}, "", None
     return URL.create(
         scheme,
         username=unquote(name) if at and name else None,
         password=unquote(password) if colon else None,
-        host=hosts[0] or None,
-        port=ports[0],
+        host=host or None,
+        port=port,
         database=unquote(path) or None,
         query=options,
     )

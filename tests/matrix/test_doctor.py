@@ -64,7 +64,9 @@ def test_reports_the_server(place: Target, url: str, server: str, engine: Engine
     assert release(found["server_version"]) >= place.dialect.oldest
     if query := databases.SERVERS[server].version:
         with engine.connect() as connection:
-            assert found["server_version"] in connection.exec_driver_sql(query).scalar_one()
+            answer = connection.exec_driver_sql(query).scalar_one()
+        # 9.7.4-2 is read as 9.7.4.2
+        assert found["server_version"] in answer.replace("-", ".")
     assert 0 < found["round_trip_ms"] < 10_000
     settings = found["settings"]
     assert list(settings) == list(place.dialect.settings)

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from zipfile import ZipFile
@@ -125,7 +125,8 @@ def add(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 @pytest.fixture(autouse=True)
-def _forget_plugins() -> None:
+def _forget_plugins() -> Iterator[None]:
+    yield
     registry.plugins.cache_clear()
 
 
@@ -140,50 +141,32 @@ def function(): ...
 
 
 @pytest.mark.parametrize(
-    ("source", "value", "sentence"),
+    ("source", "name", "problem"),
     [
-        (
-            "import nothing_of_that_name",
-            "acme_of_this_test:dialect",
-            "The dialect 'bad' of the entry point acme_of_this_test:dialect does not load: No "
-            "module named 'nothing_of_that_name'. Uninstall the package that brings it, or repair "
-            "it.",
-        ),
-        (
-            "1 / 0",
-            "acme_of_this_test:dialect",
-            "The dialect 'bad' of the entry point acme_of_this_test:dialect does not load: "
-            "division by zero. Uninstall the package that brings it, or repair it.",
-        ),
-        (
-            MINE,
-            "acme_of_this_test:gone",
-            "The dialect 'bad' of the entry point acme_of_this_test:gone does not load: module "
-            "'acme_of_this_test' has no attribute 'gone'. Uninstall the package",
-        ),
-        (
-            MINE,
-            "acme_of_this_test:nothing",
-            "The entry point bad = acme_of_this_test:nothing leads to a NoneType, not to an "
-            "rxdb.Dialect.",
-        ),
-        (
-            MINE,
-            "acme_of_this_test:function",
-            "The entry point bad = acme_of_this_test:function leads to a function, not to an "
-            "rxdb.Dialect.",
-        ),
+        ("import nothing_of_that_name", "dialect", "No module named 'nothing_of_that_name'"),
+        ("1 / 0", "dialect", "division by zero"),
+        (MINE, "gone", "module 'acme_of_this_test' has no attribute 'gone'"),
+        (MINE, "nothing", "NoneType"),
+        (MINE, "function", "function"),
     ],
 )
 def test_a_plugin_that_cannot_be_used(
-    source: str, value: str, sentence: str, add: Callable[..., None]
+    source: str, name: str, problem: str, add: Callable[..., None]
 ) -> None:
+    value = f"acme_of_this_test:{name}"
     add(source, bad=value)
+    loads = " " not in problem
+    sentence = (
+        f"The entry point bad = {value} leads to a {problem}, not to an rxdb.Dialect."
+        if loads
+        else f"The dialect 'bad' of the entry point {value} does not load: {problem}. "
+        f"Uninstall the package that brings it, or repair it."
+    )
     for use in (lambda: rx.parse("bad:///x.db"), registry.every, lambda: rx.parse("x.bad")):
         with pytest.raises(rx.BadPlugin) as caught:
             use()
-        assert str(caught.value).startswith(sentence)
-        assert (caught.value.__cause__ is None) is ("leads to" in sentence)
+        assert str(caught.value) == sentence
+        assert (caught.value.__cause__ is None) is loads
     # rxdb's own backends are not disturbed
     assert rx.parse("sqlite:///x.db").dialect is rx.parse("x.db").dialect is registry.get("sqlite")
     assert rx.parse("x.duckdb").dialect is registry.get("duckdb")

@@ -17,6 +17,8 @@ from rxdb import Driver, Target, registry
 from rxdb.engine import build, build_async
 
 SERVERS = "postgresql+psycopg", "mysql+pymysql", "oracle+oracledb"
+SYSTEM = ssl.get_default_verify_paths().cafile or ""
+"""The authorities that this machine trusts."""
 
 
 def written(target: Target) -> str:
@@ -532,7 +534,7 @@ NAMED = {"checks": "certificate and name", **FILES}
         *((f"mysql+{name}", "sslmode=verify-ca&sslrootcert=/ca.pem",
            {"ssl": {"checks": "certificate", "ca": "/ca.pem"}})
           for name in ("pymysql", "asyncmy", "aiomysql")),
-        ("mysql+mysqldb", "sslmode=verify-ca", {"ssl_mode": "VERIFY_CA"}),
+        ("mysql+mysqldb", "sslmode=verify-ca", {"ssl_mode": "VERIFY_CA", "ssl": {"ca": SYSTEM}}),
         *((f"mysql+{name}", ALL_OF_TLS, {"ssl": NAMED})
           for name in ("pymysql", "asyncmy", "aiomysql")),
         ("mysql+mysqldb", ALL_OF_TLS, {"ssl_mode": "VERIFY_IDENTITY", "ssl": FILES}),
