@@ -41,6 +41,7 @@ class Feature(Enum):
     FRESH_READS = "show a read-only session what others commit while it is open"
     GENERATED_KEYS = "number the rows of an integer primary key by itself"
     READ_ONLY = "refuse by itself to write for a read-only session"
+    REFLECTED_CONSTRAINTS = "tell which constraints a table has"
     SAVEPOINTS = "roll back part of a transaction"
     SCHEMAS = "keep tables in named schemas that can be created"
     SEVERAL_HOSTS = "take several hosts in one URL and connect to the first that answers"

@@ -52,9 +52,43 @@ def prepare(engine: Engine, target: Target) -> None:
     def connect(connection: Any, record: object) -> None:
         connection.execute("SET TimeZone = 'UTC'")  # the machine's own otherwise
 
+    sqlalchemy_dialect: Any = engine.dialect
+    number_keys(sqlalchemy_dialect)
     if target.read_only:
-        sqlalchemy_dialect: Any = engine.dialect
         sqlalchemy_dialect.do_begin = begin_read_only
+
+
+def number_keys(sqlalchemy_dialect: Any) -> None:
+    """Number integer primary keys from a sequence: DuckDB has no SERIAL, which its SQLAlchemy
+    plug-in writes. Each table has its sequence, made and dropped with it."""
+    compiler: Any = sqlalchemy_dialect.ddl_compiler
+
+    class Compiler(compiler):  # type: ignore[misc]  # the class that the plug-in has
+        def sequence(self, table: Any) -> str:
+            column = table._autoincrement_column  # noqa: SLF001 - as SQLAlchemy's own dialects
+            plain = column is not None and column.server_default is column.default is None
+            return f"{table.fullname}_{column.name}_seq" if plain else ""
+
+        def get_column_specification(self, column: Any, **options: Any) -> str:
+            name = self.sequence(column.table)
+            if not name or column is not column.table._autoincrement_column:  # noqa: SLF001
+                text: str = super().get_column_specification(column, **options)
+                return text
+            kind = self.dialect.type_compiler_instance.process(column.type)
+            key = self.preparer.format_column(column)
+            return f"{key} {kind} DEFAULT nextval('{name}') NOT NULL"
+
+        def visit_create_table(self, create: Any, **options: Any) -> str:
+            name, table = self.sequence(create.element), super().visit_create_table
+            first = f'CREATE SEQUENCE IF NOT EXISTS "{name}";' if name else ""
+            return f"{first}{table(create, **options)}"
+
+        def visit_drop_table(self, drop: Any, **options: Any) -> str:
+            name, table = self.sequence(drop.element), super().visit_drop_table
+            last = f';\nDROP SEQUENCE IF EXISTS "{name}"' if name else ""
+            return f"{table(drop, **options)}{last}"
+
+    sqlalchemy_dialect.ddl_compiler = Compiler
 
 
 def begin_read_only(connection: Any) -> None:
@@ -77,7 +111,7 @@ dialect = Dialect(
     features=EVERYTHING
     - {
         Feature.FRESH_READS,
-        Feature.GENERATED_KEYS,
+        Feature.REFLECTED_CONSTRAINTS,
         Feature.SAVEPOINTS,
         Feature.SEVERAL_HOSTS,
         Feature.SEVERAL_PROCESSES,

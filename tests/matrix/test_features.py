@@ -83,6 +83,17 @@ def read_only(target: Target, make: MakeEngine) -> None:
         connection.execute(insert(NUMBERS), {"n": 1})
 
 
+def reflected_constraints(target: Target, make: MakeEngine) -> None:
+    metadata = MetaData()
+    parent = Table("parent", metadata, Column("n", Integer, primary_key=True, autoincrement=False))
+    Table("child", metadata, Column("p", Integer, ForeignKey(parent.c.n, name="fk_child_p")))
+    engine = make()
+    metadata.create_all(engine)
+    with engine.connect() as connection:
+        (found,) = inspect(connection).get_foreign_keys("child")
+    assert found["name"] == "fk_child_p"
+
+
 def savepoints(target: Target, make: MakeEngine) -> None:
     engine = make()
     NUMBERS.create(engine)
@@ -157,6 +168,7 @@ PROBES: dict[Feature, Callable[[Target, MakeEngine], None]] = {
     Feature.FRESH_READS: fresh_reads,
     Feature.GENERATED_KEYS: generated_keys,
     Feature.READ_ONLY: read_only,
+    Feature.REFLECTED_CONSTRAINTS: reflected_constraints,
     Feature.SAVEPOINTS: savepoints,
     Feature.SCHEMAS: schemas,
     Feature.SEVERAL_HOSTS: several_hosts,

@@ -117,7 +117,7 @@ def test_two_columns_are_one_key(open_session: OpenSession, engine: Engine) -> N
             session.flush()
 
 
-@pytest.mark.needs(Feature.GENERATED_KEYS)
+@pytest.mark.needs(Feature.GENERATED_KEYS, Feature.REFLECTED_CONSTRAINTS)
 @pytest.mark.usefixtures("solar")
 def test_the_server_knows_each_constraint_by_name(engine: Engine) -> None:
     inspector = inspect(engine)
