@@ -28,7 +28,7 @@ def own_constraint_name(constraint: CheckConstraint, table: Table) -> str:
 
 
 NAMING_CONVENTION: dict[str, Any] = {
-    "ix": "ix_%(column_0_N_label)s",
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
     "ck": "ck_%(table_name)s_%(own_constraint_name)s",
     "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",

@@ -52,7 +52,7 @@ CONSTRAINTS = {
     "unique_constraints": {"uq_planet_star_id_name"},
     "check_constraints": {"ck_planet_c8a67a84", "ck_planet_radius_in_km"},
 }
-INDEXES = {"ix_planet_name", "ix_planet_name_planet_radius"}
+INDEXES = {"ix_planet_name", "ix_planet_name_radius"}
 
 
 @pytest.fixture
