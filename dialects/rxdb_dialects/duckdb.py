@@ -66,8 +66,9 @@ def number_keys(sqlalchemy_dialect: Any) -> None:
     class Compiler(compiler):  # type: ignore[misc]  # the class that the plug-in has
         def sequence(self, table: Any) -> str:
             column = table._autoincrement_column  # noqa: SLF001 - as SQLAlchemy's own dialects
-            plain = column is not None and column.server_default is column.default is None
-            return f"{table.fullname}_{column.name}_seq" if plain else ""
+            if column is None or column.default is not None or column.server_default is not None:
+                return ""
+            return f"{table.fullname}_{column.name}_seq"
 
         def get_column_specification(self, column: Any, **options: Any) -> str:
             name = self.sequence(column.table)
