@@ -54,7 +54,13 @@ dialect = Dialect(
         Driver(name="pymssql", module="pymssql", package="pymssql"),
         Driver(name="aioodbc", module="aioodbc", package="aioodbc", sync=False, asynchronous=True),
     ),
-    features=EVERYTHING - {Feature.READ_ONLY, Feature.SEVERAL_HOSTS, Feature.SKIP_LOCKED},
+    features=EVERYTHING
+    - {
+        Feature.READ_ONLY,
+        Feature.SEVERAL_HOSTS,
+        Feature.SKIP_LOCKED,
+        Feature.TLS,  # the driver's own options say it
+    },
     oldest=(15,),
     port=USUAL_PORT,
     settings={

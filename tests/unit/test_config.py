@@ -203,6 +203,7 @@ def test_the_configuration_of_reflex_is_understood(text: str, write: Write, tmp_
             "def url():\n    return int('12')\n\nimport json\nport = json.loads('{{}}x')",
             "{file}, line 5: JSONDecodeError. To see all of it, run: python {file}",
         ),
+        ("def url():\n    return nothing\n\nurl()", "{file}, line 2: NameError: name 'nothing' is"),
         ("int('hunter2')", "{file}, line 1: ValueError. To see all of it, run: python {file}"),
         (
             f"{HEAD}config = rx.Config(db_ur='a.db')",
@@ -368,6 +369,7 @@ def test_the_application_goes_before_the_environment(monkeypatch: pytest.MonkeyP
         (rx.DBConfig.sqlite("a b?#.db", query={"mode": "ro"}), "sqlite:///a%20b%3F%23.db?mode=ro"),
         (rx.DBConfig.postgresql("db"), "postgresql:///db"),
         (rx.DBConfig.postgresql("db", "u"), "postgresql://u@/db"),
+        (rx.DBConfig.postgresql("db", "u", ""), "postgresql://u@/db"),
         (rx.DBConfig.postgresql("db", "u", "p", "h"), "postgresql://u:p@h:5432/db"),
         (rx.DBConfig.postgresql("db", "u", "p", "h", None), "postgresql://u:p@h/db"),
         (rx.DBConfig.postgresql("db", host="h"), "postgresql://h:5432/db"),

@@ -283,6 +283,7 @@ PORT = "The port of a URL is a number"
         ("postgresql://u:xyzzy?plugh=t&u=v@h", PASSWORD.format("?")),
         ("postgresql://u:12/xyzzy?plugh=t@h/db", PASSWORD.format("?")),
         ("postgresql://u:a@xyzzy?plugh=t@h/db", PASSWORD.format("?")),
+        ("postgresql://u:a@xyzzy/b?plugh@h", PASSWORD.format("?")),
         ("postgresql://h/db?sslmod=require", "connection option 'sslmod'. Did you mean 'sslmode'?"),
         ("postgresql+psycopg://h/db?x=1", "has no connection option 'x'. Known: application_name,"),
         ("mysql+pymysql://h/db?chraset=latin1", "'chraset'. Did you mean 'charset'?"),
