@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-TYPE_CHECKING = False  # type checkers take it for typing's, whose import takes 5 ms
+TYPE_CHECKING = False  # type checkers take it for typing's, the most costly import here
 if TYPE_CHECKING:
     from typing import Any
 

@@ -319,7 +319,7 @@ def folder() -> Path:
 
 def _here() -> str:
     try:
-        return os.getcwd()  # noqa: PTH109 - 1 µs where Path.cwd() takes 4, for each session
+        return os.getcwd()  # noqa: PTH109 - cheaper than Path.cwd(), for each session
     except OSError:
         raise BadConfig("The current folder was removed. Run: cd / and start again") from None
 

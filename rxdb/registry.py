@@ -1,8 +1,8 @@
 """Find a dialect by name: rxdb's own first, then those that other packages register.
 
 A built-in dialect is a module of :mod:`rxdb_dialects`. Any other package adds one through the
-entry-point group ``rxdb.dialects``, which is read only when no built-in dialect answers: that
-takes 2 ms, five times as long as reading all built-in dialects.
+entry-point group ``rxdb.dialects``, which is read only when no built-in dialect answers: reading it
+searches every installed distribution, and runs what other packages bring.
 """
 
 from __future__ import annotations

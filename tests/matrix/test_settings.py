@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import certifi
 import databases
 import pytest
 from sqlalchemy import Column, Engine, MetaData, String, Table, insert, select, text
@@ -87,12 +88,12 @@ def test_sslmode_is_heard(
 
 
 @pytest.mark.needs(Feature.TLS)
+@pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
+@pytest.mark.parametrize("authority", [certifi.where(), None], ids=["other", "none"])
 def test_an_unknown_authority_is_refused(
-    target: Target, make_engine: Callable[..., Engine], tmp_path: Path
+    target: Target, make_engine: Callable[..., Engine], mode: str, authority: str | None
 ) -> None:
-    import certifi
-
-    query = {"sslmode": "verify-full", "sslrootcert": certifi.where()}
+    query = {"sslmode": mode, **({"sslrootcert": authority} if authority else {})}
     engine = make_engine(replace(target, url=target.url.update_query_dict(query)))
     with pytest.raises(Exception, match=r"(?i)certificate|SSL|TLS|can't connect"):
         engine.connect()
