@@ -8,6 +8,8 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
+import sys
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
@@ -163,6 +165,7 @@ def servers() -> Any:
         loader.exec_module(module)
         if not module.running():
             atexit.register(module.down)
+            signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # to atexit too
         _loaded.append(module)
     return _loaded[0]
 
