@@ -1,4 +1,4 @@
-"""One URL to a tuned engine and a session, the same on every backend.
+"""One URL to a tuned engine, a session and safe migrations, the same on every backend.
 
 ``import rxdb as rx`` costs almost nothing: each name is loaded when it is first used.
 """
@@ -30,20 +30,40 @@ if TYPE_CHECKING:
     from rxdb.engine import get_engine as get_engine
     from rxdb.errors import BadConfig as BadConfig
     from rxdb.errors import BadPlugin as BadPlugin
+    from rxdb.errors import BadRevision as BadRevision
     from rxdb.errors import BadURL as BadURL
+    from rxdb.errors import DataLoss as DataLoss
     from rxdb.errors import DriverBroken as DriverBroken
     from rxdb.errors import DriverError as DriverError
     from rxdb.errors import DriverMismatch as DriverMismatch
     from rxdb.errors import DriverMissing as DriverMissing
     from rxdb.errors import DriverTooOld as DriverTooOld
+    from rxdb.errors import FillMissing as FillMissing
     from rxdb.errors import FolderMissing as FolderMissing
     from rxdb.errors import GreenletMissing as GreenletMissing
+    from rxdb.errors import HalfApplied as HalfApplied
+    from rxdb.errors import LockLost as LockLost
+    from rxdb.errors import LockTimeout as LockTimeout
+    from rxdb.errors import MigrationError as MigrationError
+    from rxdb.errors import MigrationFailed as MigrationFailed
     from rxdb.errors import NoEventLoop as NoEventLoop
+    from rxdb.errors import NoModels as NoModels
+    from rxdb.errors import NotAnswering as NotAnswering
+    from rxdb.errors import NotInitialized as NotInitialized
     from rxdb.errors import ReadOnly as ReadOnly
+    from rxdb.errors import RebuildFailed as RebuildFailed
     from rxdb.errors import RxdbError as RxdbError
+    from rxdb.errors import SchemaOutdated as SchemaOutdated
+    from rxdb.errors import SeveralHeads as SeveralHeads
+    from rxdb.errors import TablesExist as TablesExist
     from rxdb.errors import UnknownDialect as UnknownDialect
     from rxdb.errors import UnknownDriver as UnknownDriver
     from rxdb.errors import UnknownOption as UnknownOption
+    from rxdb.errors import UnknownRevision as UnknownRevision
+    from rxdb.migrations.state import SchemaState as SchemaState
+    from rxdb.migrations.state import check_schema as check_schema
+    from rxdb.migrations.state import ready as ready
+    from rxdb.migrations.waiting import wait as wait
     from rxdb.model import Model as Model
     from rxdb.model import ModelRegistry as ModelRegistry
     from rxdb.model import create_all as create_all
@@ -60,21 +80,39 @@ _HOMES = {
     "rxdb.errors": (
         "BadConfig",
         "BadPlugin",
+        "BadRevision",
         "BadURL",
+        "DataLoss",
         "DriverBroken",
         "DriverError",
         "DriverMismatch",
         "DriverMissing",
         "DriverTooOld",
+        "FillMissing",
         "FolderMissing",
         "GreenletMissing",
+        "HalfApplied",
+        "LockLost",
+        "LockTimeout",
+        "MigrationError",
+        "MigrationFailed",
         "NoEventLoop",
+        "NoModels",
+        "NotAnswering",
+        "NotInitialized",
         "ReadOnly",
+        "RebuildFailed",
         "RxdbError",
+        "SchemaOutdated",
+        "SeveralHeads",
+        "TablesExist",
         "UnknownDialect",
         "UnknownDriver",
         "UnknownOption",
+        "UnknownRevision",
     ),
+    "rxdb.migrations.state": ("SchemaState", "check_schema", "ready"),
+    "rxdb.migrations.waiting": ("wait",),
     "rxdb.model": ("Model", "ModelRegistry", "create_all"),
     "rxdb.sessions": ("asession", "session"),
     "rxdb.url": ("parse",),

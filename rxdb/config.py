@@ -28,6 +28,9 @@ ASYNC_URL_VARIABLES = ("RXDB_ASYNC_URL", "REFLEX_ASYNC_DB_URL")
 LAST_VARIABLE = "DATABASE_URL"
 """What hosting services set; it counts only where nothing else is said."""
 
+POLICIES = ("warn", "raise", "migrate", "ignore")
+"""What can be done about a database that is behind its migrations."""
+
 Password = str | Callable[[], str] | None
 """A password, or what is asked for it at each new connection."""
 
@@ -236,14 +239,27 @@ class Config:
     models: Sequence[str] = ()
     """The modules that hold the models, such as ``("shop.models",)``."""
 
+    targets: Sequence[str | URL | DBConfig] = ()
+    """The backends that every migration has to run on: names such as ``"postgresql"``, or URLs of
+    throw-away databases, on which each new revision is then tried before its file is kept."""
+
+    on_outdated_schema: str = "warn"
+    """What the first session of a process does when the database is not at the newest revision:
+    ``"warn"``, ``"raise"``, ``"migrate"`` or ``"ignore"``."""
+
     folder: Path | None = None
     """Where a relative path of a database file starts; None means the current folder."""
 
     def __post_init__(self) -> None:
         """Refuse a value that can only be a mistake."""
-        for name in ("replica_urls", "models"):
+        for name in ("replica_urls", "models", "targets"):
             if isinstance(getattr(self, name), str):
                 raise BadConfig(f"Config.{name} is a list. Write: {name}=[…]")
+        if self.on_outdated_schema not in POLICIES:
+            raise BadConfig(
+                f"There is no on_outdated_schema={self.on_outdated_schema!r}. "
+                f"{suggest(str(self.on_outdated_schema), POLICIES)}"
+            )
         if not isinstance(self.engine_options, Mapping):
             raise BadConfig("Config.engine_options is a dict. Write: engine_options={'echo': True}")
 

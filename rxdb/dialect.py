@@ -11,9 +11,10 @@ This module imports nothing heavy: the registry and ``rxdb doctor`` work without
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from enum import Enum
-from importlib import import_module, metadata
+from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +22,12 @@ from rxdb.errors import DriverBroken, DriverTooOld
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from sqlalchemy import URL, Engine
+    from sqlalchemy import URL, Connection, Engine, Table
     from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.types import TypeEngine
 
     from rxdb.errors import RxdbError
 
@@ -106,6 +109,8 @@ class Driver:
     @property
     def version(self) -> str:
         """The installed version, or an empty text."""
+        from importlib import metadata  # noqa: PLC0415 - costly, and few need it
+
         for distribution in self.distributions or (self.module,):
             try:
                 return metadata.version(distribution)
@@ -180,6 +185,45 @@ def nothing(engine: Engine, target: Target) -> None:
 def no_file(url: URL) -> str:
     """Say that the database is not a file."""
     return ""
+
+
+def nothing_at_a_glance(text: str, folder: Path) -> tuple[DBAPIConnection, str] | None:
+    """Leave it to SQLAlchemy."""
+
+
+def unguarded(connection: Connection, target: Target) -> AbstractContextManager[None]:
+    """Run migrations as they are: the backend itself keeps what they do not touch."""
+    return nullcontext()
+
+
+def unchecked(connection: Connection, revision: str) -> AbstractContextManager[None]:
+    """Run one revision as it is."""
+    return nullcontext()
+
+
+def no_limit(seconds: float) -> tuple[str, ...]:
+    """Wait for locks as long as the server does."""
+    return ()
+
+
+def trusted(connection: Connection) -> bool:
+    """Trust a lock to hold as long as the connection that took it."""
+    return True
+
+
+def as_it_is(text: str) -> str:
+    """Leave a reflected default as the server writes it."""
+    return text
+
+
+def not_known(type_: TypeEngine[Any]) -> TypeEngine[Any] | None:
+    """Leave a reflected type to SQLAlchemy's own idea of it."""
+    return None
+
+
+def no_more(column: str, type_: TypeEngine[Any]) -> dict[str, str]:
+    """Change a column's type without further options."""
+    return {}
 
 
 def first_argument(error: BaseException) -> str | int | None:
@@ -261,6 +305,76 @@ class Dialect:
 
     prepare: Callable[[Engine, Target], None] = nothing
     """Attach the SQLAlchemy events that the backend needs."""
+
+    migration_lock: Callable[[Connection, str], Callable[[], None] | None] | None = None
+    """Try to take the lock of this name, without waiting, for as long as the connection or this
+    process lives. Return what releases it, or None when another holds it. A backend without such
+    a lock has no hook, and migrations take a lease: a row with a heartbeat."""
+
+    has_session_locks: Callable[[Connection], bool] = trusted
+    """Whether :attr:`migration_lock` can be trusted on this very server: not on a cluster whose
+    nodes do not share locks, and not through a proxy that shares one session among many."""
+
+    limit_lock_wait: Callable[[float], tuple[str, ...]] = no_limit
+    """Return the statements that limit, in seconds, how long a statement of this connection waits
+    for a lock that running traffic holds."""
+
+    migrating: Callable[[Connection, Target], AbstractContextManager[None]] = unguarded
+    """Surround all revisions of one run; entered and left outside of a transaction."""
+
+    revising: Callable[[Connection, str], AbstractContextManager[None]] = unchecked
+    """Surround one revision: entered inside its transaction before its first statement, left
+    before its COMMIT. An error that is raised at the end rolls the revision back."""
+
+    back_up: Callable[[Target], str] | None = None
+    """Copy the database before a revision that drops data, and return where the copy is."""
+
+    unchanged_tables: Callable[[Connection, Iterable[Table]], set[str]] | None = None
+    """Return the names of those tables that are certainly as their models say, where that costs
+    less than describing them."""
+
+    plain_default: Callable[[str], str] = as_it_is
+    """Return a reflected default without what only repeats the column's type."""
+
+    neutral_type: Callable[[TypeEngine[Any]], TypeEngine[Any] | None] = not_known
+    """Return what a model would say for a reflected type, where the backend keeps that type under
+    another name; None leaves it to SQLAlchemy."""
+
+    retype_options: Callable[[str, TypeEngine[Any]], dict[str, str]] = no_more
+    """Return what ``alter_column`` needs beside the new type of the named column, under names
+    that other backends pass over."""
+
+    usual_actions: frozenset[str] = frozenset({"NO ACTION"})
+    """The words after ON DELETE and ON UPDATE that mean what a foreign key does anyway."""
+
+    indexes_foreign_keys: bool = False
+    """Whether the server makes an index for each foreign key that has none."""
+
+    temporary_schema: str = ""
+    """Where reflection finds temporary tables, if not beside the others."""
+
+    drop_temporary: str = "DROP TABLE"
+    """The statement that drops a temporary table and no other."""
+
+    create_enum: Callable[[Any, Any], None] | None = None
+    """Create the type of an enum unless it is there: Alembic's Operations, and what is asked. None
+    means that a column holds its own members."""
+
+    drop_enum: Callable[[Any, Any], None] | None = None
+    """Drop the type of an enum unless a table uses it."""
+
+    alter_enum: Callable[[Any, Any], None] | None = None
+    """Change the members of an enum's type. None means that this is a change of the column."""
+
+    fingerprint: Callable[[Connection, str], str] | None = None
+    """Return a text that changes when the given DDL statement takes effect. None means that
+    SQLAlchemy's inspector describes the tables that the statement names."""
+
+    glance: Callable[[str, Path], tuple[DBAPIConnection, str] | None] = nothing_at_a_glance
+    """Open the database of a URL text for reading without SQLAlchemy, whose import takes longer
+    than all else that the state of a schema needs; a relative path starts at the folder given.
+    Return the connection and the query for the names of the tables, or None, also for a URL that
+    is written in an unusual way: :func:`rxdb.parse` then reads it."""
 
     def scheme(self, driver: Driver) -> str:
         """Return what stands before ``://`` to reach this backend through *driver*."""

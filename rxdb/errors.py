@@ -164,6 +164,136 @@ class ReadOnly(RxdbError):
         )
 
 
+class MigrationError(RxdbError):
+    """The base of what can go wrong with migrations."""
+
+
+class NotInitialized(MigrationError):
+    """There is no ``alembic.ini``: the project has no migrations yet."""
+
+    @classmethod
+    def of(cls, folder: object) -> NotInitialized:
+        return cls(f"There are no migrations in {folder}. Run: rxdb db init")
+
+
+class BadRevision(MigrationError):
+    """A revision's file cannot be read, or its place in the history makes no sense."""
+
+
+class TablesExist(MigrationError):
+    """Tables of the models are there, and no migration made them."""
+
+    @classmethod
+    def of(cls, tables: str) -> TablesExist:
+        return cls(
+            f"The database has tables of the models already: {tables}. "
+            f"To start from them as they are, run: rxdb db init --adopt"
+        )
+
+
+class UnknownRevision(MigrationError, LookupError):
+    """A revision was named, or stands in the database, that no file describes."""
+
+    @classmethod
+    def of(cls, name: str) -> UnknownRevision:
+        return cls(
+            f"No file describes the revision {name!r}. To see them all, run: rxdb db history"
+        )
+
+
+class SeveralHeads(MigrationError):
+    """Two revisions follow the same one, so that there is no single newest one."""
+
+    @classmethod
+    def of(cls, heads: Iterable[str]) -> SeveralHeads:
+        return cls(f"There are several heads: {', '.join(heads)}. Run: rxdb db merge")
+
+
+class NoModels(MigrationError):
+    """No models were found, or so few that comparing would drop most tables."""
+
+    @classmethod
+    def of(cls, looked_in: str | Iterable[str]) -> NoModels:
+        named = looked_in if isinstance(looked_in, str) else ", ".join(looked_in)
+        where = f" in {named}" if named else ""
+        return cls(
+            f"No models with table=True were found{where}. "
+            f'Name their modules in rxconfig.py: rx.Config(models=["shop.models"])'
+        )
+
+
+class SchemaOutdated(MigrationError):
+    """The database is not at the newest revision."""
+
+
+class DataLoss(MigrationError):
+    """A migration would lose rows or values, and nobody allowed it."""
+
+    @classmethod
+    def of(cls, losses: Iterable[str]) -> DataLoss:
+        listed = "\n".join(f"  {loss}" for loss in losses)
+        return cls(
+            f"This would lose data, so nothing was done:\n{listed}\n"
+            f"If that is meant, add: --allow-data-loss"
+        )
+
+
+class FillMissing(MigrationError):
+    """A new column refuses NULL, and nobody said what existing rows shall hold."""
+
+
+class LockTimeout(MigrationError, TimeoutError):
+    """A lock was not free in time."""
+
+
+class LockLost(MigrationError):
+    """A migration held the lock, and somebody else may hold it by now."""
+
+
+class NotAnswering(RxdbError, TimeoutError):
+    """A database did not answer in the time that :func:`rxdb.wait` was given."""
+
+    @classmethod
+    def of(cls, database: str, seconds: float, cause: BaseException) -> NotAnswering:
+        said = str(getattr(cause, "orig", None) or cause).strip().splitlines()
+        reason = said[0] if said else type(cause).__name__
+        return cls(
+            f"{database} did not answer for {seconds:g} seconds: {hide(reason)} "
+            f"To see what is wrong, run: rxdb doctor"
+        )
+
+
+class HalfApplied(MigrationError):
+    """A revision stopped half-way, and what its script does now is not what it did then."""
+
+
+class RebuildFailed(MigrationError):
+    """A table was rebuilt and something would have been lost; all of it was rolled back."""
+
+
+class MigrationFailed(MigrationError):
+    """A revision's script failed; the database's own error is the cause."""
+
+    @classmethod
+    def of(
+        cls,
+        revision: str,
+        message: str,
+        direction: str,
+        cause: BaseException,
+        *,
+        rolled_back: bool,
+    ) -> MigrationFailed:
+        reason = str(getattr(cause, "orig", None) or cause).strip() or type(cause).__name__
+        step = (
+            "All of it was rolled back; correct the cause and run the command again."
+            if rolled_back
+            else "This server cannot roll back DDL. To see what is done, run: rxdb db repair"
+        )
+        named = f"{revision} ({message})" if message else revision
+        return cls(f"The {direction} of {named} failed: {hide(reason)}\n{step}")
+
+
 def hide(text: str) -> str:
     """Return *text* with the password of every URL in it, and every ``password=…``, as ``***``."""
     letters = list(text)

@@ -1,15 +1,15 @@
 """Find a dialect by name: rxdb's own first, then those that other packages register.
 
-A built-in dialect is a module of :mod:`rxdb_dialects`. Any other package adds one through the
-entry-point group ``rxdb.dialects``, which is read only when no built-in dialect answers: reading it
-searches every installed distribution, and runs what other packages bring.
+A built-in dialect is a module of :mod:`rxdb_dialects` whose name begins with no underscore; the
+others are what dialects are made of. Any other package adds one through the entry-point group
+``rxdb.dialects``, which is read only when no built-in dialect answers: reading it searches every
+installed distribution, and runs what other packages bring.
 """
 
 from __future__ import annotations
 
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
@@ -46,7 +46,8 @@ def every() -> list[Dialect]:
 def built_in() -> dict[str, Dialect]:
     """Return rxdb's own dialects by each of their names."""
     package = import_module(PACKAGE)
-    modules = (import_module(f"{PACKAGE}.{m.name}") for m in iter_modules(package.__path__))
+    names = (m.name for m in iter_modules(package.__path__) if not m.name.startswith("_"))
+    modules = (import_module(f"{PACKAGE}.{name}") for name in names)
     return dict(_names(module.dialect for module in modules))
 
 
@@ -57,6 +58,8 @@ def plugins() -> dict[str, Dialect]:
 
 
 def _plugins() -> Iterator[Dialect]:
+    from importlib.metadata import entry_points  # noqa: PLC0415 - for the others it is not needed
+
     for entry in entry_points(group=GROUP):
         try:
             found = entry.load()

@@ -14,12 +14,13 @@ from typing import Any
 
 import databases
 import pytest
-from sqlalchemy import URL, Engine
+from sqlalchemy import URL, Engine, MetaData
 from sqlmodel import Session
 
 import rxdb as rx
 from rxdb import Feature, Target, config, registry
 from rxdb import engine as engines
+from rxdb.model import NAMING_CONVENTION, ModelRegistry
 
 OpenSession = Callable[..., Session]
 
@@ -119,6 +120,23 @@ def url(target: Target) -> Iterator[str]:
     """The URL of :func:`target`, as a user would write it, with its password."""
     yield target.url.render_as_string(hide_password=False)
     rx.dispose()
+
+
+@pytest.fixture
+def metadata(monkeypatch: pytest.MonkeyPatch) -> MetaData:
+    """The application's tables: those that the test adds, and no other test's."""
+    own = MetaData(naming_convention=NAMING_CONVENTION)
+    monkeypatch.setattr(ModelRegistry, "_metadata", [own])
+    return own
+
+
+@pytest.fixture
+def project(url: str, metadata: MetaData, tmp_path: Path) -> Path:
+    """An application's folder whose database is :func:`target`, without migrations yet."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    rx.set_config(rx.Config(db_url=url, folder=folder))
+    return folder
 
 
 @pytest.fixture

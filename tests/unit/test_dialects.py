@@ -56,7 +56,7 @@ def test_no_two_backends_share_a_name() -> None:
 
 def test_each_module_declares_one_backend_of_its_name() -> None:
     folder = Path(import_module(registry.PACKAGE).__path__[0])
-    modules = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    modules = {path.stem for path in folder.glob("*.py") if not path.stem.startswith("_")}
     assert modules == {dialect.name for dialect in DIALECTS}
 
 

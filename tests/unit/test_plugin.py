@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from zipfile import ZipFile
@@ -184,7 +185,7 @@ def test_a_name_of_rxdb_reads_no_entry_points(monkeypatch: pytest.MonkeyPatch) -
     def entry_points(group: str) -> list[object]:
         raise AssertionError(f"the entry points {group} were read")
 
-    monkeypatch.setattr(registry, "entry_points", entry_points)
+    monkeypatch.setattr(metadata, "entry_points", entry_points)
     for name in registry.built_in():
         assert registry.get(name.upper())
     for text in ("app.db", "sqlite:///app.db", "postgresql://h/db", "app.duckdb", ":memory:"):
@@ -198,5 +199,5 @@ def test_entry_points_are_read_once(
 ) -> None:
     add(MINE, mydb="acme_of_this_test:dialect")
     assert registry.get("mydb") is registry.get("MINE")
-    monkeypatch.setattr(registry, "entry_points", None)
+    monkeypatch.setattr(metadata, "entry_points", None)
     assert registry.get("mydb") is registry.get("mine")

@@ -1,0 +1,79 @@
+"""Work on a database through whatever driver is installed, ordinary or asynchronous."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy.pool import NullPool
+
+from rxdb import config
+from rxdb.engine import URLLike, build, build_async, find_target
+from rxdb.errors import DriverMismatch, DriverMissing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Engine
+
+    from rxdb.dialect import Target
+
+Result = TypeVar("Result")
+
+POOL = ("pool", "max_overflow", "isolation_level")
+"""How the names of engine options begin that make no sense for one connection."""
+
+
+def target(url: URLLike | None = None) -> Target:
+    """Return the database that migrations work on: *url*, ``Config.migration_url``, or the
+    configured database; with an asynchronous driver where there is no other.
+
+    Raises what :func:`rxdb.parse` raises.
+    """
+    wanted = url if url is not None else config.get_config().migration_url
+    try:
+        return find_target(wanted)
+    except (DriverMismatch, DriverMissing):
+        try:
+            return find_target(wanted, is_async=True)
+        except (DriverMismatch, DriverMissing):
+            pass
+        raise
+
+
+def with_engine(found: Target, work: Callable[[Engine], Result], **options: Any) -> Result:
+    """Return what *work* does with an engine of its own, whose connections end with it.
+
+    Through an asynchronous driver it runs in the greenlet of an event loop of its own, in another
+    thread where this one has a running loop.
+    """
+    given = config.get_config().engine_options
+    own = {name: given[name] for name in given if not name.startswith(POOL)}
+    options = {**own, "poolclass": NullPool, **options}
+    if found.driver.sync:
+        engine = build(found, **options)
+        try:
+            return work(engine)
+        finally:
+            engine.dispose()
+
+    async def working() -> Result:
+        from sqlalchemy.util import greenlet_spawn  # noqa: PLC0415 - needs greenlet
+
+        engine = build_async(found, **options)
+        try:
+            return await greenlet_spawn(work, engine.sync_engine)
+        finally:
+            await engine.dispose()
+
+    return _run(lambda: asyncio.run(working()))
+
+
+def _run(function: Callable[[], Result]) -> Result:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return function()
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(function).result()
