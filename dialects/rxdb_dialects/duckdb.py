@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from rxdb.dialect import EVERYTHING, Dialect, Driver, Feature, Target
 from rxdb.errors import ReadOnly
-from rxdb_dialects.sqlite import absolute, refuse_server
+from rxdb_dialects.sqlite import absolute, lock_in_process, refuse_server
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-    from sqlalchemy import URL, Engine
+    from sqlalchemy import URL, Connection, Engine
 
 MEMORY = {None, "", ":memory:"}
 READ_ONLY = "read-only mode"
@@ -97,6 +98,11 @@ def begin_read_only(connection: Any) -> None:
     connection.execute("BEGIN TRANSACTION READ ONLY")
 
 
+def migration_lock(connection: Connection, name: str) -> Callable[[], None] | None:
+    """Let the threads of this process exclude each other: no other process opens the file."""
+    return lock_in_process(f"{connection.engine.url.database} {name}")
+
+
 def error_code(error: BaseException) -> str | None:
     """Recognise a refused write by its text."""
     return READ_ONLY if READ_ONLY in str(error) else None
@@ -134,4 +140,5 @@ dialect = Dialect(
     complete_url=complete_url,
     translate=translate,
     prepare=prepare,
+    migration_lock=migration_lock,
 )

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
+import re
 import ssl
 from typing import TYPE_CHECKING, Any
 
 from rxdb.dialect import COMMON_OPTIONS, EVERYTHING, Dialect, Driver, Feature, Target, run, take
-from rxdb.errors import BadURL, ReadOnly, RxdbError
+from rxdb.errors import BadURL, LockTimeout, ReadOnly, RxdbError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-    from sqlalchemy import URL, Engine
+    from sqlalchemy import URL, Connection, Engine
     from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.types import TypeEngine
 
 SESSION = (
     # An empty global sql_mode, as on Amazon RDS, cuts texts that are too long without a word and
@@ -56,6 +60,9 @@ MYSQLCLIENT_MODES = {
     "verify-ca": "VERIFY_CA",
     "verify-full": "VERIFY_IDENTITY",
 }
+
+UUID_LENGTH = 32
+"""Characters: SQLAlchemy keeps a UUID as hexadecimal digits where there is no type for it."""
 
 
 def complete_url(url: URL, folder: Path) -> URL:
@@ -218,6 +225,76 @@ def _create_tables_in_utf8mb4(engine: Engine) -> None:
     dialect.ddl_compiler = Compiler
 
 
+UNSHARED = (
+    "SHOW GLOBAL VARIABLES WHERE (Variable_name = 'wsrep_on' AND Value = 'ON') "
+    "OR (Variable_name = 'group_replication_single_primary_mode' AND Value = 'OFF')"
+)
+"""What says that several nodes take writes: Galera, and group replication with several primaries.
+They do not share the locks of GET_LOCK (MySQL manual, "Group Replication Limitations")."""
+
+
+def migration_lock(connection: Connection, name: str) -> Callable[[], None] | None:
+    """Take a lock of this session; after its client was killed the session, and with it the lock,
+    ends when the server is done with its statement."""
+    from sqlalchemy import text
+
+    if connection.scalar(text("SELECT GET_LOCK(:name, 0)"), {"name": name}) != 1:
+        return None
+
+    def release() -> None:
+        connection.execute(text("SELECT RELEASE_LOCK(:name)"), {"name": name})
+
+    return release
+
+
+def has_session_locks(connection: Connection) -> bool:
+    """Trust the lock where only one node takes writes."""
+    return connection.exec_driver_sql(UNSHARED).first() is None
+
+
+def limit_lock_wait(seconds: float) -> tuple[str, ...]:
+    """Limit it, in whole seconds, for the locks of tables and of rows: the server's own limits
+    are a year and 50 s (MySQL manual, lock_wait_timeout and innodb_lock_wait_timeout)."""
+    whole = max(1, math.ceil(seconds))
+    names = ("lock_wait_timeout", "innodb_lock_wait_timeout")
+    return tuple(f"SET SESSION {name} = {whole}" for name in names)
+
+
+NAME = re.compile(r"`([^`]+)`|([\w$]+)")
+COUNTER = re.compile(r" AUTO_INCREMENT=\d+")
+PROGRAMS = {
+    "TRIGGER": "SELECT trigger_name, action_timing, event_manipulation, event_object_table, "
+    "action_statement FROM information_schema.triggers WHERE trigger_schema = DATABASE()",
+    "PROCEDURE": "SELECT routine_name, routine_definition, routine_comment "
+    "FROM information_schema.routines WHERE routine_schema = DATABASE()",
+    "EVENT": "SELECT event_name, event_definition, status, interval_value, interval_field, starts, "
+    "ends FROM information_schema.events WHERE event_schema = DATABASE()",
+}
+"""What SHOW CREATE TABLE does not tell: a word of the statement, and the query."""
+
+
+def fingerprint(connection: Connection, statement: str) -> str:
+    """Show how the tables and views that a statement names are made now; which of them there are,
+    also in other databases that it names; and the triggers, routines and events if it is about
+    them."""
+    from sqlalchemy import bindparam, text
+
+    words = sorted({"".join(found) for found in NAME.findall(statement)})
+    query = text(
+        "SELECT table_schema, table_name FROM information_schema.tables WHERE (table_schema = "
+        "DATABASE() OR table_schema IN :words) AND table_name IN :words ORDER BY 1, 2"
+    ).bindparams(bindparam("words", expanding=True))
+    quote = connection.dialect.identifier_preparer.quote_identifier
+    parts: list[str] = []
+    for schema, name in connection.execute(query, {"words": words}).all():
+        shown = connection.exec_driver_sql(f"SHOW CREATE TABLE {quote(schema)}.{quote(name)}")
+        parts += [f"{schema}.{name}", COUNTER.sub("", str(shown.one()[1]))]
+    upper = {word.upper().replace("FUNCTION", "PROCEDURE") for word in words}
+    for word in sorted(PROGRAMS.keys() & upper):
+        parts += [repr(tuple(row)) for row in connection.exec_driver_sql(PROGRAMS[word])]
+    return "\n".join(parts)
+
+
 class NotEncrypted(RxdbError, ConnectionError):
     """The URL requires TLS, and the connection has none."""
 
@@ -233,6 +310,27 @@ def _one(connection: Any, query: str) -> Any:
     row = cursor.fetchone()
     cursor.close()
     return row[-1]
+
+
+def plain_default(text: str) -> str:
+    """Say CURRENT_TIMESTAMP in one way: ``(now())`` and ``current_timestamp()`` mean it too."""
+    found = NOW.fullmatch(text)
+    return f"CURRENT_TIMESTAMP{found[2] or ''}" if found else text
+
+
+NOW = re.compile(r"\(?(now|current_timestamp)(?:\(\))?(\(\d\))?\)?", re.IGNORECASE)
+
+
+def neutral_type(type_: TypeEngine[Any]) -> TypeEngine[Any] | None:
+    """Say which of SQLAlchemy's types a column was made from."""
+    import sqlalchemy as sa
+    from sqlalchemy.dialects import mysql
+
+    if isinstance(type_, mysql.TINYINT) and type_.display_width == 1:
+        return sa.Boolean()
+    if isinstance(type_, mysql.CHAR) and type_.length == UUID_LENGTH:
+        return sa.Uuid()
+    return None
 
 
 dialect = Dialect(
@@ -290,9 +388,22 @@ dialect = Dialect(
         "character set of the database": "SELECT @@character_set_database",
         "TLS": "SHOW SESSION STATUS LIKE 'Ssl_version'",
     },
-    errors={1792: ReadOnly},  # ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION
+    errors={
+        1205: LockTimeout,  # ER_LOCK_WAIT_TIMEOUT
+        1213: LockTimeout,  # ER_LOCK_DEADLOCK: the server chose this transaction
+        1792: ReadOnly,  # ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION
+    },
     complete_url=complete_url,
     translate=translate,
     engine_options=engine_options,
     prepare=prepare,
+    migration_lock=migration_lock,
+    has_session_locks=has_session_locks,
+    limit_lock_wait=limit_lock_wait,
+    fingerprint=fingerprint,
+    neutral_type=neutral_type,
+    plain_default=plain_default,
+    usual_actions=frozenset({"NO ACTION", "RESTRICT"}),  # InnoDB checks both at once
+    indexes_foreign_keys=True,
+    drop_temporary="DROP TEMPORARY TABLE",
 )

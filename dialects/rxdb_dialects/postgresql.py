@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import re
+from hashlib import sha256
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from rxdb.dialect import COMMON_OPTIONS, Dialect, Driver, Target, take
-from rxdb.errors import ReadOnly
+from rxdb.errors import LockTimeout, ReadOnly
+from rxdb_dialects._postgresql_enums import (
+    alter_enum,
+    create_enum,
+    drop_enum,
+    plain_default,
+    retype_options,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-    from sqlalchemy import URL
+    from sqlalchemy import URL, Connection
+    from sqlalchemy.engine.interfaces import DBAPIConnection
 
 LIBPQ = frozenset(
     [
@@ -83,6 +95,13 @@ SESSION = {"TimeZone": "UTC"}
 """What each connection sets: now() and timestamps without a zone then mean the same everywhere."""
 
 
+TABLES = (
+    "SELECT relname FROM pg_catalog.pg_class WHERE relkind IN ('r', 'p')"
+    " AND relnamespace = pg_catalog.to_regnamespace(pg_catalog.quote_ident(current_schema()))"
+)
+"""The tables of the default schema, without the joins of the view pg_tables."""
+
+
 def translate(target: Target) -> tuple[URL, dict[str, Any]]:
     """Hand libpq's words to psycopg and psycopg2 as they are, and say them to asyncpg its way."""
     settings = {**SESSION, **({"default_transaction_read_only": "on"} if target.read_only else {})}
@@ -120,6 +139,50 @@ def engine_options(target: Target) -> dict[str, Any]:
 def error_code(error: BaseException) -> str | None:
     """Return the SQLSTATE; psycopg2 calls it pgcode."""
     return getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+
+
+def glance(text: str, folder: Path) -> tuple[DBAPIConnection, str] | None:
+    """Connect with psycopg, where the URL has no options: libpq then reads it as rxdb does."""
+    plain = re.fullmatch(r"postgres(?:ql(?:\+psycopg)?)?://([^?#\s]+)", text)
+    if plain is None or find_spec("psycopg") is None:
+        return None
+    import psycopg
+
+    connection: Any = psycopg.connect(
+        f"postgresql://{plain[1]}",
+        autocommit=True,
+        connect_timeout=3,  # seconds; the usual way has its own time and tells what is wrong
+        application_name="rxdb",
+    )
+    return connection, TABLES
+
+
+def migration_lock(connection: Connection, name: str) -> Callable[[], None] | None:
+    """Take an advisory lock of this session; it ends with the session at the latest."""
+    from sqlalchemy import text
+
+    key = {"key": int.from_bytes(sha256(name.encode()).digest()[:8], signed=True)}
+    if not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), key):
+        return None
+
+    def release() -> None:
+        connection.execute(text("SELECT pg_advisory_unlock(:key)"), key)
+
+    return release
+
+
+def has_session_locks(connection: Connection) -> bool:
+    """Tell a pooler such as PgBouncer: it has told the driver another process number than that
+    of the server's session, which may serve another client after each transaction."""
+    driver: Any = connection.connection.driver_connection
+    told = driver.get_server_pid() if hasattr(driver, "get_server_pid") else driver.info.backend_pid
+    answered = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar()
+    return bool(told == answered)
+
+
+def limit_lock_wait(seconds: float) -> tuple[str, ...]:
+    """Limit it in milliseconds."""
+    return (f"SET lock_timeout = {max(1, round(seconds * 1000))}",)
 
 
 dialect = Dialect(
@@ -166,8 +229,21 @@ dialect = Dialect(
         "WHERE pid = pg_backend_pid()",
         "application name": "SHOW application_name",
     },
-    errors={"25006": ReadOnly},
+    errors={
+        "25006": ReadOnly,
+        "40P01": LockTimeout,  # deadlock_detected: the server chose this transaction
+        "55P03": LockTimeout,  # lock_not_available
+    },
     error_code=error_code,
+    glance=glance,
     translate=translate,
     engine_options=engine_options,
+    migration_lock=migration_lock,
+    has_session_locks=has_session_locks,
+    limit_lock_wait=limit_lock_wait,
+    plain_default=plain_default,
+    retype_options=retype_options,
+    create_enum=create_enum,
+    drop_enum=drop_enum,
+    alter_enum=alter_enum,
 )

@@ -8,15 +8,23 @@ from __future__ import annotations
 
 import os
 import re
+import sys
+from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, unquote
 
 from rxdb.dialect import EVERYTHING, Dialect, Driver, Feature, Target, run, take
-from rxdb.errors import BadURL, ReadOnly
+from rxdb.errors import BadURL, LockTimeout, ReadOnly
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL, Engine
+    from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
+
+    from sqlalchemy import URL, Connection, Engine, Table
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.types import TypeEngine
 
 MEMORY = "file:/rxdb?vfs=memdb&uri=true"
 """What ``sqlite://`` is here: SQLite's memdb file system (3.36 and later) gives all connections of
@@ -103,6 +111,19 @@ def file(url: URL) -> str:
         url.query.get("vfs"),
     }
     return "" if is_memory else name
+
+
+def glance(text: str, folder: Path) -> tuple[DBAPIConnection, str] | None:
+    """Open a file that is there, where the URL is no more than its path."""
+    import sqlite3
+
+    plain = re.fullmatch(r"sqlite:///([^?#%@:\s]+)", text)
+    path = absolute(plain[1], folder) if plain else ""
+    if not Path(path).is_file():
+        return None
+    tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT GLOB 'sqlite_*'"
+    connection: Any = sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True)
+    return connection, tables
 
 
 def complete_url(url: URL, folder: Path) -> URL:
@@ -218,6 +239,135 @@ def error_code(error: BaseException) -> int | None:
     return code if isinstance(code, int) else None
 
 
+LOCK_SUFFIX = ".migration-lock"
+_locks: dict[str, Lock] = {}
+
+
+def migration_lock(connection: Connection, name: str) -> Callable[[], None] | None:
+    """Lock a file beside the database: the system frees it with the process, however that ends.
+
+    The file is removed afterwards. Where there is none, or its folder cannot be written to, only
+    the threads of this process exclude each other.
+    """
+    path = file(connection.engine.url)
+    if not path:
+        return lock_in_process(name)
+    try:
+        return lock_file(os.path.realpath(path) + LOCK_SUFFIX)
+    except OSError:
+        return lock_in_process(path)
+
+
+def lock_in_process(name: str) -> Callable[[], None] | None:
+    """Take the lock of this name among the threads of this process."""
+    lock = _locks.setdefault(name, Lock())
+    return lock.release if lock.acquire(blocking=False) else None
+
+
+def lock_file(path: str) -> Callable[[], None] | None:
+    """Take the lock of a file, which is made and, by whoever holds its lock, removed.
+
+    An own descriptor for each try: threads exclude each other as processes do. Who gets the lock
+    of a file that was removed meanwhile locked nothing that others can see.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+    if not lock_descriptor(descriptor) or os.fstat(descriptor).st_nlink == 0:
+        os.close(descriptor)
+        return None
+
+    def release() -> None:
+        with suppress(OSError):  # Windows removes no open file
+            os.unlink(path)  # noqa: PTH108
+        os.close(descriptor)
+
+    return release
+
+
+def lock_descriptor(descriptor: int) -> bool:
+    """Lock an open file if nobody else has, without waiting."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except PermissionError:  # what Windows says of a locked file
+        return False
+    return True
+
+
+def limit_lock_wait(seconds: float) -> tuple[str, ...]:
+    """Limit it in milliseconds."""
+    return (f"PRAGMA busy_timeout = {max(1, round(seconds * 1000))}",)
+
+
+def migrating(connection: Connection, target: Target) -> AbstractContextManager[None]:
+    """Turn foreign keys off: with them on, rebuilding a table deletes the rows that refer to it."""
+    from rxdb_dialects import _sqlite_rebuilds
+
+    return _sqlite_rebuilds.migrating(connection, target)
+
+
+def revising(connection: Connection, revision: str) -> AbstractContextManager[None]:
+    """Count rows, check foreign keys, and put back what rebuilding a table loses."""
+    from rxdb_dialects import _sqlite_rebuilds
+
+    return _sqlite_rebuilds.revising(connection, revision)
+
+
+def back_up(target: Target) -> str:
+    """Copy the file beside itself, as ``app.db.before-20260102T030405Z``."""
+    from rxdb_dialects import _sqlite_copies
+
+    return _sqlite_copies.back_up(target)
+
+
+def unchanged_tables(connection: Connection, tables: Iterable[Table]) -> set[str]:
+    """Compare what CREATE TABLE and CREATE INDEX would say with what SQLite keeps of them.
+
+    One query reads all of it; describing a table takes a dozen PRAGMAs. Lines may stand in another
+    order. A table that was altered is described.
+    """
+    from sqlalchemy.schema import CreateIndex, CreateTable
+
+    dialect = connection.dialect
+    query = "SELECT tbl_name, type, sql FROM sqlite_master WHERE sql IS NOT NULL"
+    stored: dict[str, dict[str, list[str]]] = {}
+    for name, kind, sql in connection.exec_driver_sql(query):
+        stored.setdefault(name, {}).setdefault(kind, []).append(sql)
+    found = set()
+    for table in tables:
+        kept = stored.get(table.name, {})
+        made = [str(CreateTable(table).compile(dialect=dialect))]
+        if [as_lines(sql) for sql in kept.get("table", ())] != [as_lines(sql) for sql in made]:
+            continue
+        indexes = [str(CreateIndex(index).compile(dialect=dialect)) for index in table.indexes]
+        if sorted(kept.get("index", ())) == sorted(indexes):
+            found.add(table.name)
+    return found
+
+
+def as_lines(sql: str) -> list[str]:
+    """Return the lines of a CREATE TABLE in the order of the alphabet."""
+    return sorted(line.strip().rstrip(",") for line in sql.strip().splitlines())
+
+
+def neutral_type(type_: TypeEngine[Any]) -> TypeEngine[Any] | None:
+    """Say which of SQLAlchemy's types a column was made from."""
+    import sqlalchemy as sa
+
+    is_uuid = isinstance(type_, sa.CHAR) and type_.length == UUID_LENGTH
+    return sa.Uuid() if is_uuid else None
+
+
+UUID_LENGTH = 32
+"""Characters: SQLAlchemy keeps a UUID as hexadecimal digits where there is no type for it."""
+
 dialect = Dialect(
     name="sqlite",
     title="SQLite",
@@ -264,12 +414,26 @@ dialect = Dialect(
         "character set": "PRAGMA encoding",
         "time zone": "SELECT 'none: SQLite keeps times as text'",
     },
-    errors={READONLY: ReadOnly},
+    errors={
+        READONLY: ReadOnly,
+        5: LockTimeout,  # SQLITE_BUSY
+        261: LockTimeout,  # SQLITE_BUSY_RECOVERY
+        517: LockTimeout,  # SQLITE_BUSY_SNAPSHOT
+    },
     error_code=error_code,
     read_path=read_path,
     file=file,
+    glance=glance,
     complete_url=complete_url,
     translate=translate,
     engine_options=engine_options,
     prepare=prepare,
+    migration_lock=migration_lock,
+    limit_lock_wait=limit_lock_wait,
+    migrating=migrating,
+    revising=revising,
+    back_up=back_up,
+    unchanged_tables=unchanged_tables,
+    neutral_type=neutral_type,
+    temporary_schema="temp",
 )
