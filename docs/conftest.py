@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import subprocess
 import sys
 import traceback
 from contextlib import ExitStack, redirect_stdout
@@ -44,6 +46,18 @@ BLOCK = re.compile(
     re.DOTALL | re.MULTILINE | re.VERBOSE,
 )
 
+CONSOLE = re.compile(r"^```console\n(?P<console>.*?)^```\n", re.DOTALL | re.MULTILINE)
+COMMAND = re.compile(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
+
+VARYING = {
+    re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"): "(time)",
+    re.compile(r"before-\d{8}T\d{6}Z"): "before-(time)",
+    re.compile(r"\b\d+\.\d\d s\b"): "(seconds)",
+}
+"""What is never the same twice."""
+
+ID = re.compile(r"\b[0-9a-f]{12}(?=\b|_)")
+
 _page = ExitStack()
 
 
@@ -51,6 +65,51 @@ def parse(document: Document) -> Iterator[Region]:
     """Find the blocks of a page."""
     for found in BLOCK.finditer(document.text):
         yield Region(found.start(), found.end(), found, evaluate)
+    for found in CONSOLE.finditer(document.text):
+        yield Region(found.start(), found.end(), found["console"], run_console)
+
+
+def run_console(example: Example) -> None:
+    """Run the commands of one terminal, each in a process of its own."""
+    shown, printed = "", ""
+    ids = example.namespace.setdefault("ids", ({}, {}))
+    for command, expected in COMMAND.findall(example.parsed):
+        if command == "echo $?":
+            found = f"{example.namespace['exit_code']}\n"
+        else:
+            program, *arguments = shlex.split(ID.sub(lambda found: real(found[0], ids), command))
+            assert program == "rxdb", f"The pages run rxdb alone: {command}"
+            run = subprocess.run(  # noqa: S603 - what the page says
+                [sys.executable, "-B", "-m", "rxdb", *arguments],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                encoding="utf-8",
+                env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+                check=False,
+                timeout=60,
+            )
+            example.namespace["exit_code"] = run.returncode
+            found = run.stdout.replace(os.path.realpath(Path.cwd()), FOLDER)
+        shown += f"$ {command}\n{settled(expected, ids[0])}"
+        printed += f"$ {command}\n{settled(found, ids[1])}"
+    printed = re.sub("[ ]+$", "", printed, flags=re.MULTILINE)
+    if not OutputChecker().check_output(shown, printed, ELLIPSIS):
+        pytest.fail(f"The page shows:\n{shown}\nThe commands print:\n{printed}", pytrace=False)
+
+
+def real(shown: str, ids: tuple[dict[str, str], dict[str, str]]) -> str:
+    """Return the id that a revision has here and now."""
+    words = {word: key for key, word in ids[1].items()}
+    return words[ids[0][shown]]
+
+
+def settled(text: str, ids: dict[str, str]) -> str:
+    """Return a text in which ids are numbered as they come, and times are words."""
+    text = ID.sub(lambda found: ids.setdefault(found[0], f"(revision {len(ids) + 1})"), text)
+    for pattern, word in VARYING.items():
+        text = pattern.sub(word, text)
+    return text
 
 
 def evaluate(example: Example) -> None:

@@ -10,7 +10,7 @@ import click
 from rxdb import __version__
 from rxdb.errors import RxdbError, hide
 
-COMMANDS = {"doctor": "rxdb.cli.doctor"}
+COMMANDS = {"db": "rxdb.cli.db", "doctor": "rxdb.cli.doctor"}
 """Each command, and the module that holds it under the name ``command``; loaded when it is used."""
 
 

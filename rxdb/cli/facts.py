@@ -236,10 +236,10 @@ def check(setting: Setting, kinds: Sequence[bool]) -> DatabaseFacts:
     try:
         return _ask(facts, setting.url, target, is_async=target is not found.get(False))
     except RxdbError as error:
-        return replace(facts, problem=_reason(error, target))
+        return replace(facts, problem=reason(error, target))
     except Exception as error:  # noqa: BLE001 - some drivers raise their own, and OSErrors
-        reason = f"The database cannot be used: {_reason(error, target)}"
-        return replace(facts, problem=f"{reason} {_next_step(target, setting)}")
+        problem = f"The database cannot be used: {reason(error, target)}"
+        return replace(facts, problem=f"{problem} {next_step(target, setting)}")
 
 
 def _find(url: URLLike, *, is_async: bool) -> Target | RxdbError:
@@ -353,7 +353,7 @@ def _setting(connection: Connection, target: Target, label: str, query: str) -> 
     try:
         value = _last_value(connection, query)
     except Exception as error:  # noqa: BLE001 - one question must not end the report
-        return Answer(error=_reason(error, target))
+        return Answer(error=reason(error, target))
     return Answer(value="no" if label == TLS and not value else value)
 
 
@@ -367,7 +367,7 @@ def _last_value(connection: Connection, query: str) -> str:
     return "" if value is None else str(value)
 
 
-def _reason(error: BaseException, target: Target) -> str:
+def reason(error: BaseException, target: Target) -> str:
     """Return what an error says, without the password; what a driver says comes on one line."""
     text = str(error) if isinstance(error, RxdbError) else _words(error)
     text = hide(text)
@@ -413,7 +413,7 @@ def _quoted(text: str) -> str:
     return quote(text, safe="")
 
 
-def _next_step(target: Target, setting: Setting) -> str:
+def next_step(target: Target, setting: Setting) -> str:
     url, file = target.url, target.dialect.file(target.url)
     if file:
         return (

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from importlib import metadata
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
@@ -187,7 +188,7 @@ def test_a_driver_that_is_too_old(plugin: Any) -> None:
 
 def test_a_broken_dialect_of_another_package_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = EntryPoint(name="acme", value="no_such_module:dialect", group=registry.GROUP)
-    monkeypatch.setattr(registry, "entry_points", lambda **_: [entry])
+    monkeypatch.setattr(metadata, "entry_points", lambda **_: [entry])
     registry.plugins.cache_clear()
     code, found = report()
     assert code == 0
@@ -529,15 +530,15 @@ def test_what_is_said_of_an_error(error: Exception, told: str) -> None:
     dialect = registry.get("postgresql")
     plain = Target(dialect=dialect, driver=dialect.drivers[0], url=url.set(password=PASSWORD))
     asked = replace(plain, url=url, password=lambda: PASSWORD)
-    assert facts._reason(error, plain) == told
-    assert facts._reason(error, asked) == told
+    assert facts.reason(error, plain) == told
+    assert facts.reason(error, asked) == told
 
 
 def test_a_secret_that_holds_another_is_hidden_whole() -> None:
     url = make_url("postgresql+psycopg://app:abc@db.example/app?sslpassword=abcdef")
     dialect = registry.get("postgresql")
     target = Target(dialect=dialect, driver=dialect.drivers[0], url=url)
-    assert facts._reason(RuntimeError("abcdef and abc"), target) == "*** and ***."
+    assert facts.reason(RuntimeError("abcdef and abc"), target) == "*** and ***."
 
 
 def test_a_password_that_cannot_be_found_does_not_hide_the_error() -> None:

@@ -1,0 +1,1 @@
+"""Names and habits of other projects, on top of rxdb."""
