@@ -46,6 +46,19 @@ MATRIX = {
 }
 SERVERS = ("postgresql", "mysql", "mariadb")
 
+# The tests of migrations need no more than one driver of each server; with an asynchronous one
+# those run that go all the way.
+END_TO_END = [f"tests/migrations/test_{name}.py" for name in ("migrations", "reported_failures")]
+MIGRATED = {
+    "sqlite-pysqlite": ["tests/migrations"],
+    "postgresql-psycopg": ["tests/migrations"],
+    "mysql-pymysql": ["tests/migrations"],
+    "mariadb-pymysql": ["tests/migrations"],
+    "sqlite-aiosqlite": END_TO_END,
+    "postgresql-asyncpg": END_TO_END,
+    "mysql-asyncmy": END_TO_END,
+}
+
 
 @nox.session
 def lint(session: nox.Session) -> None:
@@ -68,7 +81,9 @@ def typing(session: nox.Session) -> None:
 def unit(session: nox.Session) -> None:
     """Run the tests that need no server, with every driver."""
     install(session, ".[all,psycopg2,aiomysql]", "test", "mysqlclient-static", "pymssql")
-    pytest(session, "tests/unit")
+    # These start a process for each command that they try; one Python is enough for them.
+    once = "tests/unit/test_db_command.py"
+    pytest(session, "tests/unit", *([] if session.python == PYTHONS[0] else [f"--ignore={once}"]))
 
 
 @nox.session
@@ -80,6 +95,17 @@ def tests(session: nox.Session, pair: str) -> None:
     install(session, package, "test", *more)
     start(session, name)
     pytest(session, "tests/matrix", f"--backend={name}{'+' if driver else ''}{driver}")
+
+
+@nox.session
+@nox.parametrize("pair", [nox.param(pair, id=pair) for pair in MIGRATED])
+def migrations(session: nox.Session, pair: str) -> None:
+    """Run the tests of migrations on one server, without the zoo."""
+    package, *more = MATRIX[pair]
+    install(session, package, "test", *more)
+    start(session, pair.partition("-")[0])
+    backend = f"--backend={pair.replace('-', '+')}"
+    pytest(session, *MIGRATED[pair], "--ignore=tests/migrations/test_zoo.py", backend)
 
 
 @nox.session
@@ -98,6 +124,7 @@ def minimums(session: nox.Session) -> None:
     start(session, "postgresql", "mysql")
     for name in ("sqlite", "sqlite+aiosqlite", "postgresql+psycopg", "mysql+pymysql"):
         pytest(session, "tests/matrix", f"--backend={name}")
+    pytest(session, *END_TO_END, "--backend=sqlite", "--backend=postgresql", "--backend=mysql")
 
 
 @nox.session
@@ -116,6 +143,7 @@ def wheel(session: nox.Session) -> None:
     session.chdir(away)
     session.run("python", "examples/quickstart.py")
     session.run("pytest", "tests/matrix", "--backend=sqlite", "--backend=duckdb")
+    session.run("pytest", "tests/migrations/test_migrations.py", "--backend=sqlite")
 
 
 @nox.session
@@ -125,6 +153,35 @@ def docs(session: nox.Session) -> None:
     pytest(session, "docs", "README.md", "CONTRIBUTING.md")
     session.env["NO_MKDOCS_2_WARNING"] = "1"  # Material's banner about its own future
     session.run("mkdocs", "build", "--strict", "--quiet", "--site-dir", session.create_tmp())
+
+
+# These take long, and run when they are named: nox -s benchmarks
+
+
+@nox.session(default=False)
+def benchmarks(session: nox.Session) -> None:
+    """Measure rxdb beside its peers from the package index, and write docs/benchmarks.md."""
+    install(session, ".[postgresql]", "benchmarks")
+    start(session, "postgresql")
+    session.run("python", "benchmarks/migrations.py", *session.posargs)
+
+
+@nox.session(default=False)
+@nox.parametrize("name", [nox.param(name, id=name) for name in ("sqlite", *SERVERS)])
+def faults(session: nox.Session, name: str) -> None:
+    """Kill migrations at random points and run many at once, on one server."""
+    install(session, ".[postgresql,mysql,async]", "test")
+    start(session, name)
+    pytest(session, "tests/faults", f"--backend={name}")
+
+
+@nox.session(default=False)
+@nox.parametrize("name", [nox.param(name, id=name) for name in ("sqlite", *SERVERS)])
+def zoo(session: nox.Session, name: str) -> None:
+    """Run the migrations for every kind of change on one server and on all the others."""
+    install(session, ".[postgresql,mysql,async]", "test")
+    start(session, *SERVERS)
+    pytest(session, "tests/migrations/test_zoo.py", f"--backend={name}")
 
 
 def install(session: nox.Session, package: str, *more: str) -> None:
