@@ -11,6 +11,7 @@ SQLAlchemy's reflection tells.
 from __future__ import annotations
 
 import logging
+import re
 import sqlite3
 import warnings
 from contextlib import contextmanager
@@ -45,6 +46,15 @@ WARNINGS = ("Skipped unsupported reflection of expression-based index", "Unnamed
 BATCH = 400  # SQLite joins at most 500 SELECTs into one (its limit SQLITE_MAX_COMPOUND_SELECT)
 
 logger = logging.getLogger("rxdb.migrations")
+
+CAST = re.compile(
+    r"""CAST\( ( (?: "[^"]*" | \w+ ) (?: \.(?: "[^"]*" | \w+ ) )? ) [ ]AS[ ]
+    [\w ]+ (?: \([\d, ]*\) )? \)""",
+    re.VERBOSE,
+)
+"""What Alembic copies a column with whose type changes. It destroys values without a word:
+``CAST('2001-02-03' AS DATETIME)`` is 2001, ``CAST('abc' AS INTEGER)`` is 0. Without it a column
+takes what fits its type, and keeps the rest as it is (SQLite, "Datatypes", 3.3)."""
 
 
 @contextmanager
@@ -170,9 +180,17 @@ class Watch:
         rebuild = self.rebuild
         if rebuild and rebuild.create:
             statement, rebuild.create = rebuild.create, ""
-        elif rebuild and rebuild.generated and tables.first(statement, 3)[2:] == [rebuild.copy]:
-            statement = tables.without_columns(statement, rebuild.generated)
-            rebuild.generated = []
+            return statement, parameters
+        words = tables.first(statement, 3) if rebuild else []
+        if (
+            rebuild
+            and [w.upper() for w in words[:2]] == ["INSERT", "INTO"]
+            and words[2:] == [rebuild.copy]
+        ):
+            if rebuild.generated:
+                statement = tables.without_columns(statement, rebuild.generated)
+                rebuild.generated = []
+            statement = CAST.sub(r"\1", statement)
         return statement, parameters
 
     def after(self, *arguments: Any) -> None:

@@ -5,6 +5,7 @@ A test's docstring says what happened there; the test says what happens here.
 
 from __future__ import annotations
 
+import datetime as dt
 import enum
 import io
 import re
@@ -216,6 +217,27 @@ def test_only_the_nullability_of_a_column_changes(
     migrations.init()
     table.c.name.nullable = True
     assert "existing_type" in change().read_text()
+
+
+def test_a_day_that_becomes_a_moment_stays_the_same_day(
+    project: Path, metadata: MetaData, engine: sa.Engine
+) -> None:
+    """Rebuilding the table cast the day to a number, and left the year of it."""
+    table = Table("item", metadata, Column("id", Integer, primary_key=True), Column("at", sa.Date))
+    migrations.init()
+    with engine.begin() as connection:
+        connection.execute(table.insert().values(id=1, at=dt.date(2001, 2, 3)))
+    write(
+        project,
+        "def upgrade():\n"
+        "    with op.batch_alter_table('item') as batch_op:\n"
+        "        batch_op.alter_column('at', existing_type=sa.Date(), type_=sa.DateTime())\n"
+        "\n\ndef downgrade():\n    pass\n",
+    )
+    migrations.migrate(allow_data_loss=True)
+    with engine.connect() as connection:
+        kept = connection.scalar(sa.select(sa.cast(table.c.at, String(30))))
+    assert str(kept).startswith("2001-02-03")
 
 
 def test_a_longer_text_is_noticed(project: Path, metadata: MetaData, engine: sa.Engine) -> None:
