@@ -8,12 +8,13 @@ SQLAlchemy is not loaded either.
 from __future__ import annotations
 
 import re
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rxdb import config, registry
+from rxdb.dialect import Feature
 from rxdb.errors import DriverMismatch, DriverMissing, RxdbError
 from rxdb.migrations import log, revisions, tables
 
@@ -273,8 +274,8 @@ def _glance(url: URLLike | None, project: Project, history: History) -> SchemaSt
     if not is_plain or not isinstance(wanted, str) or config.get_config().engine_options:
         return None
     dialect = registry.built_in().get(wanted.partition(":")[0].partition("+")[0])
-    if dialect is None:
-        return None
+    if dialect is None or Feature.TRANSACTIONAL_DDL not in dialect.features:
+        return None  # where DDL cannot be rolled back, there is a journal to be read too
     try:
         opened = dialect.glance(wanted, config.folder())
         if opened is None:
@@ -285,9 +286,7 @@ def _glance(url: URLLike | None, project: Project, history: History) -> SchemaSt
         return None
 
 
-def _look(
-    connection: DBAPIConnection, listing: str, version: str, history: History
-) -> SchemaState | None:
+def _look(connection: DBAPIConnection, listing: str, version: str, history: History) -> SchemaState:
     """Read the state with plain SELECTs; *listing* asks for the names of the tables."""
 
     def run(statement: str) -> Sequence[Any]:
@@ -295,9 +294,12 @@ def _look(
         cursor.execute(statement)
         return cursor.fetchall()
 
+    both = f"SELECT version_num, {log.COLUMNS} FROM {version} CROSS JOIN {tables.LOG} ORDER BY id"  # noqa: S608 - names
+    with suppress(Exception):  # one of them is missing; nothing was begun that could be broken
+        if rows := run(both):  # in the usual case one statement tells all
+            entries = log.entries(row[1:] for row in rows)
+            return judge(history, {row[0] for row in rows}, has_tables=True, entries=entries)
     names = {row[0] for row in run(listing)}
-    if tables.JOURNAL in names:  # whose rows say more than one SELECT can ask for
-        return None
     return judge(
         history,
         _versions(run, version) if version in names else (),
