@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from rxdb.errors import NoModels as NoModels
     from rxdb.errors import NotAnswering as NotAnswering
     from rxdb.errors import NotInitialized as NotInitialized
+    from rxdb.errors import OutsideTransaction as OutsideTransaction
     from rxdb.errors import ReadOnly as ReadOnly
     from rxdb.errors import RebuildFailed as RebuildFailed
     from rxdb.errors import RxdbError as RxdbError
@@ -100,6 +101,7 @@ _HOMES = {
         "NoModels",
         "NotAnswering",
         "NotInitialized",
+        "OutsideTransaction",
         "ReadOnly",
         "RebuildFailed",
         "RxdbError",

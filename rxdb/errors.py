@@ -267,6 +267,18 @@ class HalfApplied(MigrationError):
     """A revision stopped half-way, and what its script does now is not what it did then."""
 
 
+class OutsideTransaction(MigrationError):
+    """A revision has a statement that cannot run in a transaction."""
+
+    @classmethod
+    def of(cls, revision: str, cause: BaseException) -> OutsideTransaction:
+        return cls(
+            f"The revision {revision} was rolled back: {hide(str(cause).strip())}. Write the "
+            f"statement into a revision of its own, there into: "
+            f"with op.get_context().autocommit_block():"
+        )
+
+
 class RebuildFailed(MigrationError):
     """A table was rebuilt and something would have been lost; all of it was rolled back."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from rxdb.dialect import COMMON_OPTIONS, Dialect, Driver, Target, take
-from rxdb.errors import LockTimeout, ReadOnly
+from rxdb.errors import LockTimeout, OutsideTransaction, ReadOnly
 from rxdb_dialects._postgresql_enums import (
     alter_enum,
     create_enum,
@@ -230,6 +230,7 @@ dialect = Dialect(
         "application name": "SHOW application_name",
     },
     errors={
+        "25001": OutsideTransaction,  # such as CREATE INDEX CONCURRENTLY in a transaction
         "25006": ReadOnly,
         "40P01": LockTimeout,  # deadlock_detected: the server chose this transaction
         "55P03": LockTimeout,  # lock_not_available

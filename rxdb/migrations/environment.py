@@ -18,7 +18,13 @@ from sqlalchemy import inspect, make_url
 
 from rxdb import registry
 from rxdb.dialect import Feature
-from rxdb.errors import DataLoss, MigrationError, MigrationFailed, RxdbError
+from rxdb.errors import (
+    DataLoss,
+    MigrationError,
+    MigrationFailed,
+    OutsideTransaction,
+    RxdbError,
+)
 from rxdb.migrations import database, journal, lock, log, lookahead, models
 from rxdb.migrations.autogenerate import Wishes, options
 from rxdb.migrations.autogenerate import operations as _operations  # noqa: F401 - op.alter_enum
@@ -290,6 +296,10 @@ class _Runner:
             except Exception as error:
                 if isinstance(error, RxdbError) or lock.is_lock_timeout(self.target.dialect, error):
                     raise
+                cause = getattr(error, "orig", None) or error
+                code = self.target.dialect.error_code(cause)
+                if code and self.target.dialect.errors.get(code) is OutsideTransaction:
+                    raise OutsideTransaction.of(revision, cause) from error
                 direction = "upgrade" if step.is_upgrade else "downgrade"
                 raise MigrationFailed.of(
                     revision, message, direction, error, rolled_back=self.journal is None

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import sqlalchemy as sa
@@ -35,7 +36,14 @@ from sqlmodel import AutoString, SQLModel
 
 import rxdb as rx
 from rxdb import Feature, migrations
-from rxdb.errors import DataLoss, MigrationError, MigrationFailed, NoModels, SchemaOutdated
+from rxdb.errors import (
+    DataLoss,
+    MigrationError,
+    MigrationFailed,
+    NoModels,
+    OutsideTransaction,
+    SchemaOutdated,
+)
 from rxdb.model import NAMING_CONVENTION, ModelRegistry
 
 AWKWARD = 'it\'s 100%: :x \\n "quoted" é 🙂'
@@ -463,9 +471,37 @@ def test_a_failing_revision_leaves_nothing_behind(
     assert "left" not in sa.inspect(engine).get_table_names()
 
 
-def test_a_percent_sign_in_the_password_changes_nothing(project: Path, item: Table) -> None:
-    """Alembic's ini interpolation failed on it: the URL is not in the ini."""
-    assert "://" not in re.sub(r"#.*", "", (project / "alembic.ini").read_text())
+def test_a_percent_sign_in_the_url_or_the_folder_changes_nothing(
+    target: rx.Target, url: str, metadata: MetaData, tmp_path: Path
+) -> None:
+    """Alembic's ini took it for an interpolation. The URL is not in the ini."""
+    Table("item", metadata, Column("id", Integer, primary_key=True))
+    folder = tmp_path / "100% %(here)s"
+    folder.mkdir()
+    password = target.url.password
+    written = url.replace(f":{password}@", f":{str(password)[:-1]}%{ord(str(password)[-1]):x}@")
+    place = written if password else f"{target.url.drivername}:///{quote(str(folder))}/a.db"
+    rx.set_config(rx.Config(db_url=place, folder=folder))
+    migrations.init()
+    migrations.make("more", empty=True)
+    migrations.migrate()
+    assert rx.check_schema().is_current
+
+
+@pytest.mark.needs(Feature.TRANSACTIONAL_DDL, Feature.SCHEMAS, Feature.TLS)
+def test_what_cannot_run_in_a_transaction_is_told_where_it_can(
+    project: Path, item: Table, engine: sa.Engine
+) -> None:
+    """CREATE INDEX CONCURRENTLY failed, or waited for the migration's own lock for ever."""
+    statement = "op.execute('CREATE INDEX CONCURRENTLY ix_item ON item (id)')"
+    body = f"def upgrade():\n    {statement}\n\n\ndef downgrade():\n    pass\n"
+    file = write(project, body)
+    with pytest.raises(OutsideTransaction, match=r"autocommit_block"):
+        migrations.migrate()
+    outside = f"with op.get_context().autocommit_block():\n        {statement}"
+    file.write_text(file.read_text().replace(statement, outside))
+    migrations.migrate()
+    assert [index["name"] for index in sa.inspect(engine).get_indexes("item")] == ["ix_item"]
 
 
 def test_sqlmodels_metadata_is_part_of_it() -> None:
