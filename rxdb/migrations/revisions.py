@@ -257,7 +257,7 @@ def _project(ini: Path, toml: Path) -> Project | None:
 
 
 def _read_ini(file: Path) -> dict[str, str]:
-    from configparser import ConfigParser, Error, InterpolationError  # noqa: PLC0415 - 6 ms
+    from configparser import ConfigParser, Error, InterpolationError  # noqa: PLC0415 - costly
 
     here = file.absolute().parent.as_posix()
     parser = ConfigParser({"here": here})
@@ -284,7 +284,7 @@ def _read_toml(file: Path) -> tuple[dict[str, str], dict[str, list[str]]]:
         return {}, {}
     if b"alembic" not in content:
         return {}, {}
-    import tomllib  # noqa: PLC0415 - 10 ms, and most projects have no such table
+    import tomllib  # noqa: PLC0415 - most projects have no such table
 
     try:
         table = tomllib.loads(content.decode()).get("tool", {}).get("alembic", {})
