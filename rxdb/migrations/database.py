@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from rxdb.dialect import Target
 
 Result = TypeVar("Result")
+
+STOPPING = 1.0
+"""Seconds that the thread of a failed connection has to end."""
 
 POOL = ("pool", "max_overflow", "isolation_level")
 """How the names of engine options begin that make no sense for one connection."""
@@ -61,9 +65,16 @@ def with_engine(found: Target, work: Callable[[Engine], Result], **options: Any)
     async def working() -> Result:
         from sqlalchemy.util import greenlet_spawn  # noqa: PLC0415 - needs greenlet
 
+        before = set(threading.enumerate())
         engine = build_async(found, **options)
         try:
             return await greenlet_spawn(work, engine.sync_engine)
+        except BaseException:
+            # aiosqlite tells the loop when the thread of a failed connection has ended, and does
+            # not wait for it; a loop that is closed by then makes a traceback of it.
+            for thread in set(threading.enumerate()) - before:
+                await asyncio.to_thread(thread.join, STOPPING)
+            raise
         finally:
             await engine.dispose()
 
