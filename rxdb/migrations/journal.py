@@ -187,48 +187,17 @@ def forget(connection: Connection) -> None:
 def count(script: Script, direction: str, dialect: Any) -> int | None:
     """Return how many statements a revision has, or None where it has to run to know.
 
-    The script runs once more, and writes its statements down instead of executing them.
+    Many rows of one insert are one statement, as they are when it runs.
     """
-    from alembic import op  # noqa: PLC0415
-    from alembic.migration import MigrationContext  # noqa: PLC0415
-    from alembic.operations import Operations  # noqa: PLC0415
+    from rxdb.migrations import lookahead  # noqa: PLC0415 - loads Alembic, and status reads journals
 
-    written = _Written()
-    try:
-        outer = op.get_context()
-    except NameError:  # nothing runs, so `op` is nobody's
-        outer = None
-    options = {"as_sql": True, "output_buffer": written, "literal_binds": True}
-    silent = MigrationContext.configure(dialect=dialect, opts=options)
-    try:
-        with Operations.context(silent):
-            getattr(script.module, direction)()
-    except Exception:  # noqa: BLE001 - whatever the script reads is not there
+    written = lookahead.statements(script, dialect, direction)
+    if written is None:
         return None
-    finally:
-        if outer is not None:
-            Operations.context(outer).__enter__()  # `op` is the run's again, which also ends it
-    return len(written.statements)
-
-
-class _Written:
-    """Where Alembic writes SQL: one statement each time."""
-
-    def __init__(self) -> None:
-        self.statements: list[str] = []
-        self.last = ""
-
-    def write(self, text: str) -> None:
-        statement = text.strip().rstrip(";")
-        if kind(statement) is None:
-            return
-        start = re.split(r"\bVALUES\b", statement, maxsplit=1)[0]
-        if start != self.last or not start.startswith("INSERT"):  # else one of many rows
-            self.statements.append(statement)
-        self.last = start
-
-    def flush(self) -> None:
-        """Nothing is kept back."""
+    changing = [statement for statement in written if kind(statement) is not None]
+    starts: list[str] = [re.split(r"\bVALUES\b", text, maxsplit=1)[0] for text in changing]
+    pairs = zip(starts, ["", *starts], strict=False)
+    return sum(start != last or not start.startswith("INSERT") for start, last in pairs)
 
 
 class Journal:
