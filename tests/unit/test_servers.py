@@ -78,7 +78,7 @@ def test_a_mysqld_that_is_mariadb_is_refused(
         program.parent.mkdir()
         program.write_text(f"#!/bin/sh\necho '{answer}'\n")
         program.chmod(0o755)
-    monkeypatch.setattr(servers, "_nobody", dict)  # who could not enter tmp_path
+    monkeypatch.setattr(servers, "nobody", dict)  # who could not enter tmp_path
     monkeypatch.setenv("PATH", f"{tmp_path}/debian:{tmp_path}/oracle", prepend=":")
     found = servers.get("mysql").find(tmp_path)
     assert found.server[0] == f"{tmp_path}/oracle/mysqld"
