@@ -32,7 +32,14 @@ if TYPE_CHECKING:
     from rxdb.errors import BadPlugin as BadPlugin
     from rxdb.errors import BadRevision as BadRevision
     from rxdb.errors import BadURL as BadURL
+    from rxdb.errors import BadValue as BadValue
+    from rxdb.errors import CheckViolation as CheckViolation
+    from rxdb.errors import CommitUnknown as CommitUnknown
+    from rxdb.errors import ConnectionLost as ConnectionLost
+    from rxdb.errors import ConstraintViolation as ConstraintViolation
+    from rxdb.errors import DatabaseError as DatabaseError
     from rxdb.errors import DataLoss as DataLoss
+    from rxdb.errors import Deadlock as Deadlock
     from rxdb.errors import DriverBroken as DriverBroken
     from rxdb.errors import DriverError as DriverError
     from rxdb.errors import DriverMismatch as DriverMismatch
@@ -40,23 +47,29 @@ if TYPE_CHECKING:
     from rxdb.errors import DriverTooOld as DriverTooOld
     from rxdb.errors import FillMissing as FillMissing
     from rxdb.errors import FolderMissing as FolderMissing
+    from rxdb.errors import ForeignKeyViolation as ForeignKeyViolation
     from rxdb.errors import GreenletMissing as GreenletMissing
     from rxdb.errors import HalfApplied as HalfApplied
     from rxdb.errors import LockLost as LockLost
     from rxdb.errors import LockTimeout as LockTimeout
     from rxdb.errors import MigrationError as MigrationError
     from rxdb.errors import MigrationFailed as MigrationFailed
+    from rxdb.errors import MigrationLockTimeout as MigrationLockTimeout
     from rxdb.errors import NoEventLoop as NoEventLoop
     from rxdb.errors import NoModels as NoModels
     from rxdb.errors import NotAnswering as NotAnswering
     from rxdb.errors import NotInitialized as NotInitialized
+    from rxdb.errors import NotNullViolation as NotNullViolation
     from rxdb.errors import OutsideTransaction as OutsideTransaction
     from rxdb.errors import ReadOnly as ReadOnly
     from rxdb.errors import RebuildFailed as RebuildFailed
     from rxdb.errors import RxdbError as RxdbError
     from rxdb.errors import SchemaOutdated as SchemaOutdated
+    from rxdb.errors import SerializationFailure as SerializationFailure
     from rxdb.errors import SeveralHeads as SeveralHeads
+    from rxdb.errors import StatementTimeout as StatementTimeout
     from rxdb.errors import TablesExist as TablesExist
+    from rxdb.errors import UniqueViolation as UniqueViolation
     from rxdb.errors import UnknownDialect as UnknownDialect
     from rxdb.errors import UnknownDriver as UnknownDriver
     from rxdb.errors import UnknownOption as UnknownOption
@@ -83,7 +96,14 @@ _HOMES = {
         "BadPlugin",
         "BadRevision",
         "BadURL",
+        "BadValue",
+        "CheckViolation",
+        "CommitUnknown",
+        "ConnectionLost",
+        "ConstraintViolation",
         "DataLoss",
+        "DatabaseError",
+        "Deadlock",
         "DriverBroken",
         "DriverError",
         "DriverMismatch",
@@ -91,23 +111,29 @@ _HOMES = {
         "DriverTooOld",
         "FillMissing",
         "FolderMissing",
+        "ForeignKeyViolation",
         "GreenletMissing",
         "HalfApplied",
         "LockLost",
         "LockTimeout",
         "MigrationError",
         "MigrationFailed",
+        "MigrationLockTimeout",
         "NoEventLoop",
         "NoModels",
         "NotAnswering",
         "NotInitialized",
+        "NotNullViolation",
         "OutsideTransaction",
         "ReadOnly",
         "RebuildFailed",
         "RxdbError",
         "SchemaOutdated",
+        "SerializationFailure",
         "SeveralHeads",
+        "StatementTimeout",
         "TablesExist",
+        "UniqueViolation",
         "UnknownDialect",
         "UnknownDriver",
         "UnknownOption",

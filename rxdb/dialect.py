@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rxdb.errors import DriverBroken, DriverTooOld
 
@@ -159,6 +159,19 @@ class Target:
     __str__ = __repr__
 
 
+class Details(NamedTuple):
+    """What a database tells of a constraint that was violated, or of a value it refused."""
+
+    constraint: str | None = None
+    """The constraint's name."""
+
+    table: str | None = None
+    """The table that has the constraint, without its schema."""
+
+    columns: tuple[str, ...] = ()
+    """The columns of that table."""
+
+
 def unchanged(url: URL, folder: Path) -> URL:
     """Leave the URL as it is."""
     return url
@@ -232,6 +245,11 @@ def first_argument(error: BaseException) -> str | int | None:
     return code if isinstance(code, str | int) else None
 
 
+def no_details(error: BaseException) -> Details:
+    """Tell nothing beyond the code."""
+    return Details()
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Dialect:
     """Everything rxdb knows about one database backend. Two are equal only when they are one."""
@@ -281,10 +299,18 @@ class Dialect:
     the answer."""
 
     errors: Mapping[str | int, type[RxdbError]] = field(default_factory=dict)
-    """What the server's error codes mean."""
+    """What the server's error codes mean; of an SQLSTATE also its class, the first two
+    characters."""
+
+    retryable: frozenset[str | int] = frozenset()
+    """The codes after which the whole transaction, run again, may well succeed: the server rolled
+    it back because of another one, or was not there for a moment."""
 
     error_code: Callable[[BaseException], str | int | None] = first_argument
-    """Return the code that a driver's error carries."""
+    """Return the code that a driver's error carries; None where it means nothing here."""
+
+    details: Callable[[BaseException], Details] = no_details
+    """Return the constraint, the table and the columns that a driver's error names."""
 
     read_path: Callable[[str], URL | None] = no_path
     """Recognise a text that is not a URL, such as the path of a file."""

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.exc import InvalidatePoolError
 
-from rxdb import config
+from rxdb import config, failures
 from rxdb.config import DBConfig
 from rxdb.dialect import Feature, Target, is_secret, take
 from rxdb.errors import FolderMissing, NoEventLoop, ReadOnly
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from sqlalchemy.engine import Dialect as SQLAlchemyDialect
-    from sqlalchemy.engine import ExceptionContext
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.ext.asyncio import AsyncEngine
     from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
@@ -225,12 +224,11 @@ def _prepare(engine: Engine, target: Target, options: dict[str, Any]) -> None:
     if target.password is not None:
         _ask_for_password(engine, target.password)  # before a dialect's own do_connect
     target.dialect.prepare(engine, target)
+    failures.attach(engine, target)
     if "pool_pre_ping" not in options:
         _ping_after_idle(engine)
-    if target.read_only:
-        _tell_read_only(engine, target)
-        if Feature.READ_ONLY not in target.dialect.features:
-            _refuse_to_write(engine)
+    if target.read_only and Feature.READ_ONLY not in target.dialect.features:
+        _refuse_to_write(engine)
     if _fresh_reads(target):
         _spare_the_rollback(engine)
 
@@ -285,18 +283,6 @@ def _refuse_to_write(engine: Engine) -> None:
     ) -> None:
         if not QUERY.match(statement):
             raise ReadOnly.of(" ".join(statement.split()[:3]))
-
-
-def _tell_read_only(engine: Engine, target: Target) -> None:
-    """Say in rxdb's words that a server refused to write."""
-    dialect = target.dialect
-
-    @event.listens_for(engine, "handle_error")
-    def tell(context: ExceptionContext) -> BaseException | None:
-        code = dialect.error_code(context.original_exception)
-        if code is None or dialect.errors.get(code) is not ReadOnly:
-            return None
-        return ReadOnly.of(" ".join((context.statement or "").split()[:3]))
 
 
 async def _dispose_with_loop(kept: _Loop) -> AsyncGenerator[None]:

@@ -154,13 +154,161 @@ class NoEventLoop(RxdbError, RuntimeError):
         )
 
 
-class ReadOnly(RxdbError):
-    """A read-only session was asked to write."""
+class DatabaseError(RxdbError):
+    """What a database or its driver refuses, whichever they are; SQLAlchemy's own class too.
+
+    Raised through an engine of rxdb it is at the same time the class that SQLAlchemy raises, such
+    as ``sqlalchemy.exc.IntegrityError``, with its ``orig``, ``statement`` and ``params``.
+    """
+
+    constraint: str | None = None
+    """The name of the constraint that was violated, where it is known."""
+
+    table: str | None = None
+    """The table that was to be changed, where it is known."""
+
+    columns: tuple[str, ...] = ()
+    """The columns of :attr:`table` that are concerned, where they are known."""
+
+    @property
+    def column(self) -> str | None:
+        """The column, where it is known and there is one only."""
+        return self.columns[0] if len(self.columns) == 1 else None
+
+    def sentence(self) -> str:
+        """Return what happened and what to do next; nothing where only the database knows."""
+        return ""
+
+    def _place(self) -> str:
+        """Return the columns as people write them, such as ``hero.name``."""
+        table = f"{self.table}." if self.table else ""
+        if len(self.columns) > 1:
+            return f"{table}({', '.join(self.columns)})"
+        return f"{table}{self.column}" if self.column else self.table or ""
+
+    def _named(self) -> str:
+        """Return the name of the constraint in parentheses."""
+        return f" ({self.constraint})" if self.constraint else ""
+
+
+class ConstraintViolation(DatabaseError):
+    """A row would break a rule of its table."""
+
+    def sentence(self) -> str:
+        of = f" of {self._place()}" if self._place() else ""
+        return f"A constraint{of}{self._named()} was violated."
+
+
+class UniqueViolation(ConstraintViolation):
+    """There is already a row with these values."""
+
+    def sentence(self) -> str:
+        of = f" of {self._place()}" if self._place() else ""
+        return f"There is already a row with this value{of}{self._named()}."
+
+
+class ForeignKeyViolation(ConstraintViolation):
+    """A row refers to one that is not there, or a row was to go that others refer to."""
+
+    def sentence(self) -> str:
+        place = self._place() or "A row"
+        return f"{place} refers to a row that is not there, or is to go{self._named()}."
+
+
+class NotNullViolation(ConstraintViolation):
+    """A column that refuses NULL was given none or no value."""
+
+    def sentence(self) -> str:
+        return f"{self._place() or 'A column'} needs a value: it refuses NULL."
+
+
+class CheckViolation(ConstraintViolation):
+    """A CHECK constraint refused a row."""
+
+    def sentence(self) -> str:
+        of = f" of {self._place()}" if self._place() else ""
+        return f"The check{of}{self._named()} refused a row."
+
+
+class BadValue(DatabaseError, ValueError):
+    """A value does not fit its column's type, length or range, or cannot be computed."""
+
+    def sentence(self) -> str:
+        into = self._place() or "its place"
+        return f"A value does not fit into {into}: its type, its length or its range."
+
+
+class Deadlock(DatabaseError):
+    """Two transactions waited for each other, and the database ended this one."""
+
+    def sentence(self) -> str:
+        return (
+            "Two transactions waited for each other, and the database rolled this one back. "
+            "Run the whole transaction again."
+        )
+
+
+class SerializationFailure(DatabaseError):
+    """A transaction cannot be made to look as if it had run alone; the database ended it."""
+
+    def sentence(self) -> str:
+        return (
+            "Another transaction changed what this one works with, and the database rolled this "
+            "one back. Run the whole transaction again."
+        )
+
+
+class LockTimeout(DatabaseError, TimeoutError):
+    """A lock was not free in time."""
+
+    def sentence(self) -> str:
+        return (
+            "Another transaction holds a lock that this one needs, and did not end in time. "
+            "Run the whole transaction again."
+        )
+
+
+class StatementTimeout(DatabaseError, TimeoutError):
+    """A statement took longer than it may, and was stopped."""
+
+    def sentence(self) -> str:
+        return "The statement took longer than its timeout allows, and was stopped."
+
+
+class ConnectionLost(DatabaseError, ConnectionError):
+    """The connection broke or could not be made; what was not committed is rolled back."""
+
+    def sentence(self) -> str:
+        return (
+            "The connection to the database was lost or could not be made. "
+            "Nothing is stored of a transaction that was not committed. To see what is wrong, "
+            "run: rxdb doctor"
+        )
+
+
+class CommitUnknown(ConnectionLost):
+    """The connection broke during COMMIT: the transaction is stored as a whole, or not at all."""
+
+    def sentence(self) -> str:
+        return (
+            "The connection was lost during COMMIT, so the transaction may be stored or not. "
+            "Look for its rows before you run it again."
+        )
+
+
+class ReadOnly(DatabaseError):
+    """A read-only session, or a server that only reads, was asked to write."""
 
     @classmethod
     def of(cls, what: str) -> ReadOnly:
         return cls(
             f"A read-only session cannot write: {what}. Use rx.session() without read_only=True."
+        )
+
+    def sentence(self) -> str:
+        return (
+            "The database cannot be written to here: a standby, a file without permission, or a "
+            "setting of this connection. To see its settings, run: rxdb doctor"
         )
 
 
@@ -242,8 +390,8 @@ class FillMissing(MigrationError):
     """A new column refuses NULL, and nobody said what existing rows shall hold."""
 
 
-class LockTimeout(MigrationError, TimeoutError):
-    """A lock was not free in time."""
+class MigrationLockTimeout(LockTimeout, MigrationError):
+    """A migration waited in vain: for another migration, or for a lock of running traffic."""
 
 
 class LockLost(MigrationError):
@@ -304,6 +452,11 @@ class MigrationFailed(MigrationError):
         )
         named = f"{revision} ({message})" if message else revision
         return cls(f"The {direction} of {named} failed: {hide(reason)}\n{step}")
+
+
+def is_own(error: object) -> bool:
+    """Whether rxdb itself says this, and not a database in rxdb's words."""
+    return isinstance(error, RxdbError) and getattr(error, "orig", None) is None
 
 
 def hide(text: str) -> str:

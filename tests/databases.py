@@ -5,10 +5,12 @@ A new backend is one more row of SERVERS.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -46,6 +48,15 @@ class Server:
     authority: str = ""
     """A query that tells the file of the authority that signed the server's certificate."""
 
+    session: str = ""
+    """A query that tells the number of the connection's session."""
+
+    kill: str = ""
+    """The statement that ends a session by its number."""
+
+    silent: frozenset[str] = frozenset()
+    """The kinds of constraints whose names the server does not tell."""
+
     settings: Mapping[str, str] = field(default_factory=dict)
     """What each connection must have: a label of the dialect's settings, and a pattern."""
 
@@ -64,6 +75,7 @@ MYSQL_SETTINGS = {
 SERVERS = {
     "sqlite": Server(
         suffix=".db",
+        silent=frozenset({"foreign key"}),
         settings={
             "journal mode": "wal",
             "synchronous": "1",
@@ -74,12 +86,16 @@ SERVERS = {
             "cache size (pages)": "2000",
         },
     ),
-    "duckdb": Server(suffix=".duckdb", settings={"time zone": "UTC"}),
+    "duckdb": Server(
+        suffix=".duckdb", silent=frozenset({"foreign key", "check"}), settings={"time zone": "UTC"}
+    ),
     "postgresql": Server(
         variable="RXDB_TEST_POSTGRESQL",
         version="SELECT version()",
         has="PostgreSQL",
         authority="SHOW ssl_cert_file",  # it signed itself
+        session="SELECT pg_backend_pid()",
+        kill="SELECT pg_terminate_backend({})",
         settings={
             "isolation level": "read committed",
             "time zone": "UTC",
@@ -93,6 +109,8 @@ SERVERS = {
         version="SELECT concat(@@version, ' ', @@version_comment)",  # Debian's does not say MySQL
         lacks="MariaDB",
         authority="SELECT concat(@@datadir, @@ssl_ca)",
+        session="SELECT connection_id()",
+        kill="KILL {}",
         settings=MYSQL_SETTINGS,
     ),
     "mariadb": Server(
@@ -100,6 +118,8 @@ SERVERS = {
         version="SELECT concat(@@version, ' ', @@version_comment)",
         has="MariaDB",
         authority="SELECT @@ssl_cert",  # it signed itself
+        session="SELECT connection_id()",
+        kill="KILL {}",
         settings=MYSQL_SETTINGS,
     ),
 }
@@ -154,6 +174,20 @@ def execute(found: Target, run: Run, statement: str) -> Any:
             return result.scalar() if result.returns_rows else None
 
     return run(work)
+
+
+def at_once(found: Target, *functions: Callable[[], Any]) -> list[Any]:
+    """Call functions at the same time: in threads, or as tasks of the running event loop. Return
+    their results, or what they raised."""
+    if is_async(found):
+        from sqlalchemy.util import await_only, greenlet_spawn
+
+        tasks = (greenlet_spawn(function) for function in functions)
+        results: list[Any] = await_only(asyncio.gather(*tasks, return_exceptions=True))
+        return results
+    with ThreadPoolExecutor(len(functions)) as pool:
+        futures = [pool.submit(function) for function in functions]
+    return [future.exception() or future.result() for future in futures]
 
 
 def select_in_another_process(found: Target) -> None:

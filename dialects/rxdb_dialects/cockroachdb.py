@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rxdb.dialect import Driver, Feature, trusted
-from rxdb.errors import LockTimeout
 from rxdb_dialects.postgresql import dialect as postgresql
 
 PACKAGES = {
@@ -36,7 +35,6 @@ dialect = replace(
     version_query="SELECT substring(version(), 'v([0-9.]+)')",  # the plug-in says 9.5 of each
     port=26257,
     settings={"isolation level": "SHOW transaction_isolation", "time zone": "SHOW timezone"},
-    errors={**postgresql.errors, "40001": LockTimeout},  # it asks to run the transaction again
     migration_lock=None,  # pg_try_advisory_lock is there and locks nothing
     has_session_locks=trusted,
 )

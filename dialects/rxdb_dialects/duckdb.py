@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
-from rxdb.dialect import EVERYTHING, Dialect, Driver, Feature, Target
-from rxdb.errors import ReadOnly
+from rxdb.dialect import EVERYTHING, Details, Dialect, Driver, Feature, Target
+from rxdb.errors import (
+    CheckViolation,
+    ForeignKeyViolation,
+    NotNullViolation,
+    ReadOnly,
+    RxdbError,
+    SerializationFailure,
+    UniqueViolation,
+)
 from rxdb_dialects.sqlite import absolute, lock_in_process, refuse_server
 
 if TYPE_CHECKING:
@@ -15,8 +24,17 @@ if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine
 
 MEMORY = {None, "", ":memory:"}
-READ_ONLY = "read-only mode"
-"""DuckDB's errors carry no code; this stands in each that refuses to write."""
+CONFLICT = "Conflict"
+ERRORS: dict[str | int, type[RxdbError]] = {
+    "read-only mode": ReadOnly,
+    "unique constraint": UniqueViolation,
+    "primary key constraint": UniqueViolation,
+    "foreign key constraint": ForeignKeyViolation,
+    "NOT NULL constraint": NotNullViolation,
+    "CHECK constraint": CheckViolation,
+    CONFLICT: SerializationFailure,
+}
+"""DuckDB's errors carry no code; these words stand in them."""
 
 
 def read_path(text: str) -> URL | None:
@@ -104,8 +122,26 @@ def migration_lock(connection: Connection, name: str) -> Callable[[], None] | No
 
 
 def error_code(error: BaseException) -> str | None:
-    """Recognise a refused write by its text."""
-    return READ_ONLY if READ_ONLY in str(error) else None
+    """Recognise an error by its first sentence; the rest quotes the statement."""
+    text = str(error).partition("\n")[0]
+    return next((str(words) for words in ERRORS if str(words) in text), None)
+
+
+IN_MESSAGES = re.compile(
+    r'NOT NULL constraint failed: (?P<table>[^.]+)\."?(?P<column>[^"]+)"?'
+    r'|CHECK constraint failed on table "?(?P<checked>[^"]+)"?'
+    r'|Duplicate key "(?P<key>\w+): [^,:]*" violates'
+)
+
+
+def details(error: BaseException) -> Details:
+    """Read the names in the message; of several columns it tells values too, not to be told
+    apart."""
+    found = IN_MESSAGES.search(str(error))
+    if found is None:
+        return Details()
+    column = found["column"] or found["key"]
+    return Details(None, found["table"] or found["checked"], (column,) if column else ())
 
 
 dialect = Dialect(
@@ -133,8 +169,10 @@ dialect = Dialect(
         "time zone": "SELECT current_setting('TimeZone')",
         "threads": "SELECT current_setting('threads')",
     },
-    errors={READ_ONLY: ReadOnly},
+    errors=ERRORS,
+    retryable=frozenset({CONFLICT}),
     error_code=error_code,
+    details=details,
     read_path=read_path,
     file=file,
     complete_url=complete_url,

@@ -7,8 +7,34 @@ import re
 import ssl
 from typing import TYPE_CHECKING, Any
 
-from rxdb.dialect import COMMON_OPTIONS, EVERYTHING, Dialect, Driver, Feature, Target, run, take
-from rxdb.errors import BadURL, LockTimeout, ReadOnly, RxdbError
+from rxdb.dialect import (
+    COMMON_OPTIONS,
+    EVERYTHING,
+    Details,
+    Dialect,
+    Driver,
+    Feature,
+    Target,
+    run,
+    take,
+)
+from rxdb.errors import (
+    BadURL,
+    BadValue,
+    CheckViolation,
+    ConnectionLost,
+    ConstraintViolation,
+    DatabaseError,
+    Deadlock,
+    ForeignKeyViolation,
+    LockTimeout,
+    NotNullViolation,
+    ReadOnly,
+    RxdbError,
+    SerializationFailure,
+    StatementTimeout,
+    UniqueViolation,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -295,6 +321,90 @@ def fingerprint(connection: Connection, statement: str) -> str:
     return "\n".join(parts)
 
 
+CODES: dict[type[DatabaseError], tuple[int, ...]] = {
+    BadValue: (
+        *(1264, 1265, 1292, 1366, 1406),  # out of range, truncated, incorrect, too long
+        *(1365, 1367, 1411, 1416, 1525, 1690),  # division by zero, illegal values, overflow
+        *(3140, 3156),  # no JSON
+    ),
+    CheckViolation: (3819, 4025),  # MySQL's, MariaDB's
+    ConnectionLost: (
+        *(2002, 2003, 2005),  # no connection to the server
+        *(2006, 2013, 2014, 2027, 2045, 2055),  # lost, or out of step
+        *(1053, 1079, 3032),  # shutting down, or offline
+        *(1152, 1158, 1159, 1160, 1161, 1184),  # the network
+        *(1927, 3169, 4031),  # killed, or idle for too long
+        1047,  # Galera: the node has not joined, or has lost, the cluster
+    ),
+    ConstraintViolation: (1761, 1762),  # a cascade would make a duplicate
+    Deadlock: (1213, 1614, 3058),  # Galera's answer at COMMIT is 1213 as well
+    ForeignKeyViolation: (1216, 1217, 1451, 1452),
+    LockTimeout: (1205, 3572),  # 3572 is NOWAIT
+    NotNullViolation: (1048, 1263, 1364),
+    ReadOnly: (1290, 1792, 1836),  # 1290 is a replica's read_only
+    SerializationFailure: (
+        1020,  # MariaDB's innodb_snapshot_isolation: the record has changed
+        1180,  # group replication at COMMIT: Lock deadlock; Retry transaction
+        3101,  # a plug-in of the server, such as group replication, rolled back at COMMIT
+    ),
+    StatementTimeout: (1969, 3024),  # MariaDB's, MySQL's
+    UniqueViolation: (1022, 1062, 1169, 1557, 1586, 1859),
+}
+"""Numbers of the servers (their manuals, "Error Codes"), from 2000 to 2999 of the client."""
+
+ERRORS: dict[str | int, type[RxdbError]] = {
+    code: kind for kind, codes in CODES.items() for code in codes
+}
+
+AGAIN = (ConnectionLost, Deadlock, LockTimeout, ReadOnly, SerializationFailure)
+
+RETRYABLE = frozenset(
+    {
+        *(code for kind in AGAIN for code in CODES[kind]),
+        1040,  # too many connections
+        3100,  # group replication has no majority at COMMIT
+    }
+)
+
+
+def error_code(error: BaseException) -> int | None:
+    """Return the number; 1290 names the option in its way, which is not always read_only."""
+    code = error.args[0] if error.args else None
+    if isinstance(code, BaseException):
+        return error_code(code)
+    is_other = code == 1290 and not re.search("read[-_]only", str(error))  # noqa: PLR2004
+    return code if isinstance(code, int) and not is_other else None
+
+
+IN_MESSAGES = re.compile(
+    r"(?:CONSTRAINT `(?P<fk>[^`]+)` FOREIGN KEY \((?P<columns>[^)]+)\))"
+    r"|for key '(?P<key>[^']+)'$"
+    r"|Check constraint '(?P<check>.+)' is violated"
+    r"|CONSTRAINT `(?P<mariadb>.+)` failed for `[^`]+`\.`(?P<checked>[^`]+)`"
+    r"|(?:[Cc]olumn|Field) (?P<column>'[^']+'|`[^`]+`(?:\.`[^`]+`)*)"
+)
+CHILD = re.compile(r"fails \(`[^`]+`\.`(?P<table>[^`]+)`")
+
+
+def details(error: BaseException) -> Details:
+    """Read the names in the message: there is no other place for them."""
+    text = str(error.args[1]) if len(error.args) > 1 else ""
+    found = IN_MESSAGES.search(text)
+    if found is None:
+        return Details()
+    if found["fk"]:
+        child = CHILD.search(text)
+        columns = tuple(re.findall("`([^`]+)`", found["columns"]))
+        return Details(found["fk"], child["table"] if child else None, columns)
+    if found["key"]:
+        table, _, name = found["key"].rpartition(".")  # MySQL names the table, MariaDB does not
+        return Details(name, table or None)
+    if found["column"]:
+        *place, column = re.findall("['`]([^'`]+)['`]", found["column"])
+        return Details(None, place[-1] if place else None, (column,))
+    return Details(found["check"] or found["mariadb"], found["checked"])
+
+
 class NotEncrypted(RxdbError, ConnectionError):
     """The URL requires TLS, and the connection has none."""
 
@@ -388,11 +498,10 @@ dialect = Dialect(
         "character set of the database": "SELECT @@character_set_database",
         "TLS": "SHOW SESSION STATUS LIKE 'Ssl_version'",
     },
-    errors={
-        1205: LockTimeout,  # ER_LOCK_WAIT_TIMEOUT
-        1213: LockTimeout,  # ER_LOCK_DEADLOCK: the server chose this transaction
-        1792: ReadOnly,  # ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION
-    },
+    errors=ERRORS,
+    retryable=RETRYABLE,
+    error_code=error_code,
+    details=details,
     complete_url=complete_url,
     translate=translate,
     engine_options=engine_options,

@@ -8,8 +8,23 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from rxdb.dialect import COMMON_OPTIONS, Dialect, Driver, Target, take
-from rxdb.errors import LockTimeout, OutsideTransaction, ReadOnly
+from rxdb.dialect import COMMON_OPTIONS, Details, Dialect, Driver, Target, take
+from rxdb.errors import (
+    BadValue,
+    CheckViolation,
+    ConnectionLost,
+    ConstraintViolation,
+    Deadlock,
+    ForeignKeyViolation,
+    LockTimeout,
+    NotNullViolation,
+    OutsideTransaction,
+    ReadOnly,
+    RxdbError,
+    SerializationFailure,
+    StatementTimeout,
+    UniqueViolation,
+)
 from rxdb_dialects._postgresql_enums import (
     alter_enum,
     create_enum,
@@ -136,9 +151,88 @@ def engine_options(target: Target) -> dict[str, Any]:
     return {"pool_recycle": 1800}  # seconds
 
 
+ERRORS: dict[str | int, type[RxdbError]] = {
+    "08": ConnectionLost,
+    "22": BadValue,
+    "23": ConstraintViolation,
+    "23502": NotNullViolation,
+    "23503": ForeignKeyViolation,
+    "23505": UniqueViolation,
+    "23514": CheckViolation,
+    "25001": OutsideTransaction,  # such as CREATE INDEX CONCURRENTLY in a transaction
+    "25006": ReadOnly,
+    "25P03": ConnectionLost,  # idle_in_transaction_session_timeout
+    "25P04": ConnectionLost,  # transaction_timeout
+    "40001": SerializationFailure,
+    "40P01": Deadlock,
+    "55P03": LockTimeout,  # lock_not_available: lock_timeout, or NOWAIT
+    "57014": StatementTimeout,
+    "57P01": ConnectionLost,  # admin_shutdown: also pg_terminate_backend
+    "57P02": ConnectionLost,  # crash_shutdown: another process of the server died
+    "57P03": ConnectionLost,  # cannot_connect_now: starting up, or shutting down
+    "57P05": ConnectionLost,  # idle_session_timeout
+}
+"""SQLSTATEs, and their classes (PostgreSQL manual, appendix A)."""
+
+RETRYABLE = frozenset(
+    {
+        *(code for code, kind in ERRORS.items() if kind is ConnectionLost),
+        *("08000", "08001", "08003", "08004", "08006"),
+        *("25006", "40001", "40P01", "55P03"),
+        "53300",  # too_many_connections
+    }
+)
+
+CONNECTION_FAILURE = "08006"
+NO_CONNECTION = re.compile(
+    r"(?i)connection (refused|reset|timed out|timeout|is closed|already closed|is lost|is bad)"
+    r"|closed the connection|connection has been closed|terminating connection"
+    r"|(timeout|timed out|expired)$|could not (connect|receive|send)|unreachable|no route"
+    r"|is (starting up|shutting down|in recovery)|not yet accepting|recovery mode"
+    r"|session is (not )?read-only|hot standby mode|none of the hosts match"
+)
+"""What libpq says of a connection without an SQLSTATE; the last line while a standby is promoted
+and target_session_attrs waits for it."""
+
+
 def error_code(error: BaseException) -> str | None:
-    """Return the SQLSTATE; psycopg2 calls it pgcode."""
-    return getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    """Return the SQLSTATE; psycopg2 calls it pgcode, and libpq has none where the network failed.
+
+    57014 says that a statement was canceled. Only the statement timeout does so by itself.
+    """
+    code: str | None = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    if code == "57014" and "timeout" not in str(error):
+        return None
+    return code or (CONNECTION_FAILURE if NO_CONNECTION.search(str(error).strip()) else None)
+
+
+KEY = re.compile(r"\((?P<columns>.+?)\)=\(")
+"""The columns in ``Key (name, age)=(a, 1) already exists.``, whatever the language is."""
+
+COLUMN = re.compile(r'"(?:[^"]|"")+"|[^\s,()"]+(?=,|$)')
+
+OF_THE_PARENT = 3
+"""Names in quotes where a row is still referred to: the parent, the constraint, the child."""
+
+
+def details(error: BaseException) -> Details:
+    """Read the fields that the server sends beside the message (PostgreSQL manual, 55.8)."""
+    driver: Any = error.__cause__ or error  # SQLAlchemy has classes of its own for asyncpg
+    if hasattr(error, "diag"):  # psycopg and psycopg2
+        told = error.diag
+        names = told.constraint_name, told.table_name, told.column_name
+        message, detail = told.message_primary, told.message_detail
+    else:
+        fields = ("constraint_name", "table_name", "column_name", "message", "detail")
+        constraint, table, column, message, detail = (getattr(driver, f, None) for f in fields)
+        names = constraint, table, column
+    constraint, table, column = names
+    key = KEY.search(detail or "")
+    is_parents = len(re.findall('"(?:[^"]|"")+"', message or "")) >= OF_THE_PARENT
+    if column or key is None or is_parents:
+        return Details(constraint, table, (column,) if column else ())
+    columns = (c.strip('"').replace('""', '"') for c in COLUMN.findall(key["columns"]))
+    return Details(constraint, table, tuple(columns))
 
 
 def glance(text: str, folder: Path) -> tuple[DBAPIConnection, str] | None:
@@ -229,13 +323,10 @@ dialect = Dialect(
         "WHERE pid = pg_backend_pid()",
         "application name": "SHOW application_name",
     },
-    errors={
-        "25001": OutsideTransaction,  # such as CREATE INDEX CONCURRENTLY in a transaction
-        "25006": ReadOnly,
-        "40P01": LockTimeout,  # deadlock_detected: the server chose this transaction
-        "55P03": LockTimeout,  # lock_not_available
-    },
+    errors=ERRORS,
+    retryable=RETRYABLE,
     error_code=error_code,
+    details=details,
     glance=glance,
     translate=translate,
     engine_options=engine_options,

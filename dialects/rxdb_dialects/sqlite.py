@@ -15,8 +15,20 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, unquote
 
-from rxdb.dialect import EVERYTHING, Dialect, Driver, Feature, Target, run, take
-from rxdb.errors import BadURL, LockTimeout, ReadOnly
+from rxdb.dialect import EVERYTHING, Details, Dialect, Driver, Feature, Target, run, take
+from rxdb.errors import (
+    BadURL,
+    BadValue,
+    CheckViolation,
+    ConstraintViolation,
+    ForeignKeyViolation,
+    LockTimeout,
+    NotNullViolation,
+    ReadOnly,
+    RxdbError,
+    SerializationFailure,
+    UniqueViolation,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -74,8 +86,37 @@ OPTIONS = URI_OPTIONS | {
 
 SUFFIXES = (".db", ".db3", ".s3db", ".sqlite", ".sqlite3")
 
-READONLY = 8
-"""SQLITE_READONLY, what query_only answers; its extended codes tell of files without permission."""
+ERRORS: dict[str | int, type[RxdbError]] = {
+    5: LockTimeout,  # SQLITE_BUSY
+    261: LockTimeout,  # SQLITE_BUSY_RECOVERY
+    517: SerializationFailure,  # SQLITE_BUSY_SNAPSHOT: another wrote since this one read
+    773: LockTimeout,  # SQLITE_BUSY_TIMEOUT
+    6: LockTimeout,  # SQLITE_LOCKED
+    262: LockTimeout,  # SQLITE_LOCKED_SHAREDCACHE
+    8: ReadOnly,  # SQLITE_READONLY, what query_only answers
+    264: ReadOnly,  # SQLITE_READONLY_RECOVERY
+    520: ReadOnly,  # SQLITE_READONLY_CANTLOCK
+    776: ReadOnly,  # SQLITE_READONLY_ROLLBACK
+    1032: ReadOnly,  # SQLITE_READONLY_DBMOVED
+    1288: ReadOnly,  # SQLITE_READONLY_CANTINIT
+    1544: ReadOnly,  # SQLITE_READONLY_DIRECTORY
+    18: BadValue,  # SQLITE_TOOBIG
+    20: BadValue,  # SQLITE_MISMATCH
+    3091: BadValue,  # SQLITE_CONSTRAINT_DATATYPE, of a STRICT table
+    19: ConstraintViolation,  # SQLITE_CONSTRAINT
+    275: CheckViolation,  # SQLITE_CONSTRAINT_CHECK
+    787: ForeignKeyViolation,  # SQLITE_CONSTRAINT_FOREIGNKEY
+    1299: NotNullViolation,  # SQLITE_CONSTRAINT_NOTNULL
+    1555: UniqueViolation,  # SQLITE_CONSTRAINT_PRIMARYKEY
+    1811: ConstraintViolation,  # SQLITE_CONSTRAINT_TRIGGER: RAISE(ABORT, …)
+    2067: UniqueViolation,  # SQLITE_CONSTRAINT_UNIQUE
+    2579: UniqueViolation,  # SQLITE_CONSTRAINT_ROWID
+}
+"""SQLite's result codes (its documentation, "Result and Error Codes")."""
+
+RETRYABLE = frozenset(
+    c for c, kind in ERRORS.items() if kind in {LockTimeout, SerializationFailure}
+)
 
 
 def read_path(text: str) -> URL | None:
@@ -237,6 +278,29 @@ def error_code(error: BaseException) -> int | None:
     """Return SQLite's result code, the extended one where there is one."""
     code = getattr(error, "sqlite_errorcode", None)
     return code if isinstance(code, int) else None
+
+
+REFUSED = re.compile(
+    r"(?P<kind>UNIQUE|NOT NULL|CHECK) constraint failed: (?P<what>.+)"
+    r"|cannot store \w+ value in \w+ column (?P<column>.+)",
+    re.DOTALL,
+)
+
+
+def details(error: BaseException) -> Details:
+    """Read ``UNIQUE constraint failed: hero.name, hero.age``; a CHECK has its name there, or
+    else its text, an index of expressions ``index 'name'``."""
+    found = REFUSED.fullmatch(str(error))
+    if found is None:
+        return Details()
+    what = found["what"] or found["column"]
+    if found["kind"] == "CHECK":
+        return Details(what if re.fullmatch(r"\w+", what) else None)
+    if index := re.fullmatch("index '(.+)'", what):
+        return Details(index[1])
+    table, _, first = what.partition(".")
+    columns = first.split(f", {table}.")
+    return Details(None, table, tuple(columns))
 
 
 LOCK_SUFFIX = ".migration-lock"
@@ -414,13 +478,10 @@ dialect = Dialect(
         "character set": "PRAGMA encoding",
         "time zone": "SELECT 'none: SQLite keeps times as text'",
     },
-    errors={
-        READONLY: ReadOnly,
-        5: LockTimeout,  # SQLITE_BUSY
-        261: LockTimeout,  # SQLITE_BUSY_RECOVERY
-        517: LockTimeout,  # SQLITE_BUSY_SNAPSHOT
-    },
+    errors=ERRORS,
+    retryable=RETRYABLE,
     error_code=error_code,
+    details=details,
     read_path=read_path,
     file=file,
     glance=glance,

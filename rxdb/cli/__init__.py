@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from rxdb import __version__
-from rxdb.errors import RxdbError, hide
+from rxdb.errors import RxdbError, hide, is_own
 
 COMMANDS = {"db": "rxdb.cli.db", "doctor": "rxdb.cli.doctor"}
 """Each command, and the module that holds it under the name ``command``; loaded when it is used."""
@@ -41,6 +41,8 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except RxdbError as error:
+            if not is_own(error):
+                raise
             click.secho(hide(str(error)), fg="red", err=True)
             ctx.exit(1)
 

@@ -32,6 +32,7 @@ from rxdb.errors import (
     RxdbError,
     hide,
     install,
+    is_own,
 )
 
 if TYPE_CHECKING:
@@ -235,9 +236,9 @@ def check(setting: Setting, kinds: Sequence[bool]) -> DatabaseFacts:
     )
     try:
         return _ask(facts, setting.url, target, is_async=target is not found.get(False))
-    except RxdbError as error:
-        return replace(facts, problem=reason(error, target))
     except Exception as error:  # noqa: BLE001 - some drivers raise their own, and OSErrors
+        if is_own(error):
+            return replace(facts, problem=reason(error, target))
         problem = f"The database cannot be used: {reason(error, target)}"
         return replace(facts, problem=f"{problem} {next_step(target, setting)}")
 
@@ -369,7 +370,7 @@ def _last_value(connection: Connection, query: str) -> str:
 
 def reason(error: BaseException, target: Target) -> str:
     """Return what an error says, without the password; what a driver says comes on one line."""
-    text = str(error) if isinstance(error, RxdbError) else _words(error)
+    text = str(error) if is_own(error) else _words(error)
     text = hide(text)
     for secret in sorted(_secrets(target), key=len, reverse=True):
         text = text.replace(secret, "***")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from rxdb import config
-from rxdb.errors import RxdbError, hide
+from rxdb.errors import hide, is_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -153,12 +153,10 @@ def _guarded(function: Callable[..., None], output: Output, options: dict[str, A
         if "url" in options and url is None and (passed_over := _passed_over()):
             output.tell(passed_over)
         function(output, **options)
-    except RxdbError as error:
-        return output.fail(type(error).__name__, hide(str(error)))
     except (click.ClickException, click.exceptions.Exit, click.Abort):
         raise
     except Exception as error:
-        if not (told := _explained(error, url)):
+        if not (told := hide(str(error)) if is_own(error) else _explained(error, url)):
             raise
         return output.fail(type(error).__name__, told)
     return 0

@@ -176,7 +176,7 @@ def migrate(
     rows and values may be lost.
 
     Raises :class:`rxdb.errors.DataLoss`, :class:`rxdb.errors.MigrationFailed`,
-    :class:`rxdb.errors.LockTimeout`, :class:`rxdb.errors.SeveralHeads`,
+    :class:`rxdb.errors.MigrationLockTimeout`, :class:`rxdb.errors.SeveralHeads`,
     :class:`rxdb.errors.UnknownRevision`.
     """
     run = Run(

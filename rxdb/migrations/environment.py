@@ -23,7 +23,7 @@ from rxdb.errors import (
     MigrationError,
     MigrationFailed,
     OutsideTransaction,
-    RxdbError,
+    is_own,
 )
 from rxdb.migrations import database, journal, lock, log, lookahead, models
 from rxdb.migrations.autogenerate import Wishes, options
@@ -294,7 +294,7 @@ class _Runner:
                 ):
                     function(**arguments)
             except Exception as error:
-                if isinstance(error, RxdbError) or lock.is_lock_timeout(self.target.dialect, error):
+                if is_own(error) or lock.is_lock_timeout(self.target.dialect, error):
                     raise
                 cause = getattr(error, "orig", None) or error
                 code = self.target.dialect.error_code(cause)

@@ -36,7 +36,13 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from rxdb.dialect import Feature, no_file
-from rxdb.errors import LockLost, LockTimeout
+from rxdb.errors import (
+    Deadlock,
+    LockLost,
+    LockTimeout,
+    MigrationLockTimeout,
+    SerializationFailure,
+)
 from rxdb.migrations.tables import LEASE, VERSION
 
 if TYPE_CHECKING:
@@ -64,6 +70,9 @@ BEAT = 5.0
 
 EXPIRES = 30.0
 """Seconds without a renewal after which a lease is free: five renewals may get lost."""
+
+AGAIN = {Deadlock, LockTimeout, SerializationFailure}
+"""What a server says of a lock that was not free, or that it took away."""
 
 HELD = "rxdb_migration_lock"
 """Where a connection keeps what it holds, in its ``info``."""
@@ -106,7 +115,7 @@ def hold(
     called once, with a sentence, when there is one to wait for. Migrations that keep their version
     in another *version_table* of a server's database do not wait for each other.
 
-    Raises :class:`rxdb.errors.LockTimeout`.
+    Raises :class:`rxdb.errors.MigrationLockTimeout`.
     """
     with ExitStack() as stack:
         take = _taker(engine, connection, target, _name(target, version_table), stack)
@@ -141,7 +150,8 @@ def retrying(
     """Run *work* again while a lock that it needs is not free, and return its result.
 
     *report* gets a sentence before each of the pauses, which are between *pause* seconds long.
-    Raises :class:`rxdb.errors.LockTimeout` after the last of *tries*, and any other error at once.
+    Raises :class:`rxdb.errors.MigrationLockTimeout` after the last of *tries*, and any other error
+    at once.
     """
     for attempt in range(1, tries + 1):
         try:
@@ -150,7 +160,7 @@ def retrying(
             if not is_lock_timeout(target.dialect, error):
                 raise
             if attempt == tries:
-                raise LockTimeout(
+                raise MigrationLockTimeout(
                     f"Running traffic held a lock that the migration needs, at each of {tries} "
                     f"tries. Run it again when there is less: rxdb db migrate"
                 ) from error
@@ -164,11 +174,11 @@ def retrying(
 
 
 def is_lock_timeout(dialect: Dialect, error: BaseException | None) -> bool:
-    """Whether *error*, or what caused it, says that a lock was not free in time."""
+    """Whether *error*, or what caused it, says that a lock was not free, now: try again."""
     while error is not None:
         if isinstance(error, DBAPIError) and error.orig is not None:
             code = dialect.error_code(error.orig)
-            return code is not None and dialect.errors.get(code) is LockTimeout
+            return code is not None and dialect.errors.get(code) in AGAIN
         error = error.__cause__
     return False
 
@@ -227,7 +237,7 @@ def _wait(
         waited = time.monotonic() - started
         if timeout is not None and waited >= timeout:
             longer = max(timeout * 10, 60)
-            raise LockTimeout(
+            raise MigrationLockTimeout(
                 f"Another migration is running{_by(lock)}, and was not done after {timeout:g} s. "
                 f"To wait longer, run: rxdb db migrate --lock-timeout {longer:g}"
             )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rxdb.dialect import Target, show
-from rxdb.errors import NotAnswering, RxdbError
+from rxdb.errors import NotAnswering, is_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,9 +53,9 @@ def wait(
     while True:
         try:
             database.with_engine(_impatient(target, end - time.monotonic()), _ask)
-        except RxdbError:
-            raise
         except Exception as error:
+            if is_own(error):
+                raise
             left = end - time.monotonic()
             if left <= 0:
                 raise NotAnswering.of(show(target.url), timeout, error) from error

@@ -1,0 +1,303 @@
+"""Say in rxdb's words what a database or its driver refuses, in errors that are SQLAlchemy's too.
+
+Each error that leaves an engine of rxdb is of a class made here: of one of :mod:`rxdb.errors` and
+of the one that SQLAlchemy would have raised. Which code means what is data of the dialect.
+"""
+
+from __future__ import annotations
+
+import pickle
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    CheckConstraint,
+    ForeignKeyConstraint,
+    Index,
+    PrimaryKeyConstraint,
+    Table,
+    UniqueConstraint,
+    event,
+    exc,
+)
+
+from rxdb.dialect import Details
+from rxdb.errors import (
+    BadValue,
+    CheckViolation,
+    CommitUnknown,
+    ConnectionLost,
+    ConstraintViolation,
+    DatabaseError,
+    ForeignKeyViolation,
+    ReadOnly,
+    RxdbError,
+    UniqueViolation,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from sqlalchemy import Engine
+    from sqlalchemy.engine import ExceptionContext
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+
+    from rxdb.dialect import Target
+
+USUAL: Mapping[type[exc.DBAPIError], type[DatabaseError]] = {
+    exc.DataError: BadValue,
+    exc.IntegrityError: ConstraintViolation,
+}
+"""What a class of SQLAlchemy's, which are those of PEP 249, means where no code says more."""
+
+CONSTRAINTS: Mapping[type[DatabaseError], tuple[type, ...]] = {
+    CheckViolation: (CheckConstraint,),
+    ForeignKeyViolation: (ForeignKeyConstraint,),
+    UniqueViolation: (PrimaryKeyConstraint, UniqueConstraint, Index),
+}
+"""What an error may speak of."""
+
+COMMITTING = "rxdb_committing"
+"""The attribute of a driver's error that came of COMMIT."""
+
+SQLSTATE_CLASS = 2
+"""The first characters of an SQLSTATE, its class (SQL standard, part 2, 24.1)."""
+
+
+def attach(engine: Engine, target: Target) -> None:
+    """Let all errors of *engine* be of :class:`rxdb.errors.DatabaseError` as well."""
+    _wrap_connect(engine, target)
+    if not target.read_only:  # a lost COMMIT of what only read leaves no question
+        _mark_commits(engine)
+
+    @event.listens_for(engine, "handle_error")
+    def tell(context: ExceptionContext) -> BaseException | None:
+        return None if context.is_pre_ping else _translated(context, target)
+
+
+def _translated(context: ExceptionContext, target: Target) -> BaseException | None:
+    """Return the error to raise; None leaves what is no database's to SQLAlchemy."""
+    original, known = context.original_exception, context.sqlalchemy_exception
+    if isinstance(original, RxdbError) or not isinstance(original, Exception):
+        return None
+    if known is None:
+        known = _raw(original, context)
+    if not isinstance(known, exc.DBAPIError):
+        return None
+    kind = _kind(original, known, target)
+    is_lost = context.is_disconnect or _is_of_network(original)
+    if is_lost or kind is ConnectionLost:
+        kind = CommitUnknown if getattr(original, COMMITTING, False) else ConnectionLost
+        if context.connection is not None:
+            context.is_disconnect = True  # drivers tell it in different ways, some in none
+    if kind is None:
+        return None
+    made = _make(kind, type(known), _arguments(known), detail=known.detail)
+    made.connection_invalidated = context.is_disconnect
+    found = target.dialect.details(original) if issubclass(kind, DatabaseError) else Details()
+    if issubclass(kind, ConstraintViolation):
+        found = _completed(found, kind, context)
+    made.constraint, made.table, made.columns = found
+    if kind is ReadOnly and target.read_only:
+        made.said = str(ReadOnly.of(" ".join((context.statement or "").split()[:3])))
+    failure: BaseException = made
+    return failure
+
+
+def _kind(
+    original: BaseException, known: exc.DBAPIError, target: Target
+) -> type[DatabaseError] | None:
+    """Return the class of rxdb's; None for what is said by another error of rxdb."""
+    code = target.dialect.error_code(original)
+    meanings = target.dialect.errors
+    group = code[:SQLSTATE_CLASS] if isinstance(code, str) else ""
+    usual = next((USUAL[base] for base in type(known).__mro__ if base in USUAL), DatabaseError)
+    found = None if code is None else meanings.get(code, meanings.get(group))
+    kind = found or (BadValue if isinstance(original, OverflowError) else usual)
+    return kind if issubclass(kind, DatabaseError) else None
+
+
+def _is_of_network(error: BaseException) -> bool:
+    """Whether a socket failed: some drivers hand that on, others name it as the cause."""
+    return any(
+        isinstance(e, OSError | EOFError) and getattr(e, "filename", None) is None
+        for e in (error, error.__cause__)
+    )
+
+
+def _raw(original: Exception, context: ExceptionContext) -> exc.DBAPIError | None:
+    """Return as SQLAlchemy's what a driver raised past PEP 249; SQLAlchemy leaves it alone."""
+    if isinstance(original, OverflowError):  # sqlite3's, for an integer of more than 64 bits
+        base: type[exc.DBAPIError] = exc.DataError
+    elif _is_of_network(original):
+        base = exc.OperationalError
+    else:
+        return None
+    hide = context.engine is not None and context.engine.hide_parameters
+    return base(context.statement, context.parameters, original, hide_parameters=hide)
+
+
+def _wrap_connect(engine: Engine, target: Target) -> None:
+    """Have drivers that hand on what their sockets say raise their own error instead."""
+    dialect: Any = engine.dialect
+    connect, package = dialect.connect, target.driver.module.partition(".")[0]
+
+    def do_connect(*arguments: Any, **options: Any) -> DBAPIConnection:
+        try:
+            connection: DBAPIConnection = connect(*arguments, **options)
+        except Exception as error:
+            is_own = isinstance(error, dialect.loaded_dbapi.Error | RxdbError)
+            is_of_driver = type(error).__module__.partition(".")[0] == package
+            if is_own or not (is_of_driver or _is_of_network(error)):
+                raise
+            said = str(error) or type(error).__name__
+            failure = dialect.loaded_dbapi.OperationalError(said)
+            if hasattr(failure, "orig"):  # SQLAlchemy's own, for asyncpg
+                failure.orig = error
+            raise failure from error
+        return connection
+
+    dialect.connect = do_connect
+
+
+def _mark_commits(engine: Engine) -> None:
+    """Mark the errors of COMMIT: whether it was done is not known when the connection breaks."""
+    dialect: Any = engine.dialect
+    commit = dialect.do_commit
+
+    def do_commit(connection: Any) -> None:
+        try:
+            commit(connection)
+        except Exception as error:
+            setattr(error, COMMITTING, True)
+            raise
+
+    dialect.do_commit = do_commit
+
+
+# The classes
+
+
+class _Failure(exc.DBAPIError):
+    """What the classes made by :func:`_combined` have in common."""
+
+    kind: type[DatabaseError]
+    base: type[exc.DBAPIError]
+    constraint: str | None
+    table: str | None
+    columns: tuple[str, ...]
+    sentence: Callable[[], str]
+    said: str = ""
+
+    def __init__(self, *arguments: Any) -> None:
+        exc.DBAPIError.__init__(self, *arguments)  # past OSError's own, which some classes have
+
+    def __str__(self) -> str:
+        told = exc.DBAPIError.__str__(self)
+        said = self.said or self.sentence()
+        return f"{said}\n{told}" if said else told
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        state = {k: v for k, v in vars(self).items() if k not in {"orig", "statement", "params"}}
+        arguments = list(_arguments(self))
+        arguments[2] = _picklable(self.orig)
+        return _make, (self.kind, self.base, tuple(arguments)), state
+
+
+def _make(
+    kind: type[DatabaseError],
+    base: type[exc.DBAPIError],
+    arguments: tuple[Any, ...],
+    detail: list[str] | None = None,
+) -> Any:
+    made: Any = _combined(kind, base)(*arguments)  # type: ignore[arg-type]  # classes are hashable
+    made.detail = detail or []
+    return made
+
+
+def _arguments(error: exc.DBAPIError) -> tuple[Any, ...]:
+    """Return what makes an error of SQLAlchemy's again."""
+    return (
+        error.statement,
+        error.params,
+        error.orig,
+        error.hide_parameters,
+        error.connection_invalidated,
+        error.__dict__.get("code"),
+        error.ismulti,
+    )
+
+
+@cache
+def _combined(kind: type[DatabaseError], base: type[exc.DBAPIError]) -> type[_Failure]:
+    """Return the class that is *kind* and *base*.
+
+    Drivers disagree on the class of PEP 249, so what means one thing here is also caught by one
+    class of SQLAlchemy's: a violated constraint by IntegrityError, a bad value by DataError.
+    """
+    usual = next((sa for sa, meant in USUAL.items() if issubclass(kind, meant)), base)
+    bases = [base, usual] if not issubclass(base, usual) else [base]
+    own = [b for b in bases if not any(issubclass(o, b) for o in bases if o is not b)]
+    shown = base if kind is DatabaseError else kind  # rxdb has no word for it
+    names = {
+        "__module__": shown.__module__,
+        "__qualname__": shown.__name__,
+        "__doc__": shown.__doc__,
+        "kind": kind,
+        "base": base,
+    }
+    return type(shown.__name__, (_Failure, kind, *own), names)
+
+
+def _picklable(error: BaseException | None) -> BaseException | None:
+    """Return *error*, or what it says where it does not survive pickling."""
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - what was just written
+    except Exception:  # noqa: BLE001 - whatever a driver's class raises
+        return RuntimeError(str(error))
+    return error
+
+
+# What the server did not say, and the models know
+
+
+def _completed(found: Details, kind: type[DatabaseError], context: ExceptionContext) -> Details:
+    """Add to a constraint's name its table and columns, or the name to the columns.
+
+    Only what the models confirm: a trigger may have changed another table.
+    """
+    table = _table(found.table, context)
+    if table is None or not (found.constraint or found.columns):
+        return found
+    if not set(found.columns) <= {column.name for column in table.columns}:
+        return found
+    for name, columns in _constraints(table, kind):
+        if found.constraint in {None, name} and set(found.columns) in (set(), columns):
+            ordered = tuple(c.name for c in table.columns if c.name in columns)
+            return Details(name, table.name, found.columns or ordered)
+    return found._replace(table=table.name) if found.columns else found
+
+
+def _table(name: str | None, context: ExceptionContext) -> Table | None:
+    """Return the model's table of that name, by default the one that the statement changes."""
+    compiled = getattr(context.execution_context, "compiled", None)
+    table = getattr(getattr(compiled, "statement", None), "table", None)
+    if not isinstance(table, Table):
+        return None
+    others = (t for t in table.metadata.tables.values() if t.name == name)
+    return table if name in {None, table.name} else next(others, None)
+
+
+def _constraints(table: Table, kind: type[DatabaseError]) -> Iterator[tuple[str | None, set[str]]]:
+    """Yield name and columns of those constraints of a table that *kind* may speak of, of the
+    primary key also under the names that servers give it."""
+    kinds = CONSTRAINTS.get(kind, ())
+    items: list[Any] = [c for c in (*table.constraints, *table.indexes) if isinstance(c, kinds)]
+    for item in items:
+        if isinstance(item, Index) and not item.unique:
+            continue
+        columns = {column.name for column in getattr(item, "columns", ())}
+        name = str(item.name) if isinstance(item.name, str) else None
+        is_key = isinstance(item, PrimaryKeyConstraint)
+        usual = ("PRIMARY", f"{table.name}_pkey") if is_key else ()
+        yield from ((known, columns) for known in (name, *usual))
