@@ -83,6 +83,11 @@ if TYPE_CHECKING:
     from rxdb.model import create_all as create_all
     from rxdb.sessions import asession as asession
     from rxdb.sessions import session as session
+    from rxdb.types import JSON as JSON
+    from rxdb.types import BigInteger as BigInteger
+    from rxdb.types import Text as Text
+    from rxdb.types import UTCDateTime as UTCDateTime
+    from rxdb.types import json_path as json_path
     from rxdb.url import parse as parse
 
 __version__ = "0.1.0"
@@ -143,6 +148,7 @@ _HOMES = {
     "rxdb.migrations.waiting": ("wait",),
     "rxdb.model": ("Model", "ModelRegistry", "create_all"),
     "rxdb.sessions": ("asession", "session"),
+    "rxdb.types": ("JSON", "BigInteger", "Text", "UTCDateTime", "json_path"),
     "rxdb.url": ("parse",),
     "sqlmodel": ("Field", "Relationship", "select"),
 }

@@ -43,6 +43,8 @@ class Feature(Enum):
     FOREIGN_KEYS = "refuse a row whose parent is not there"
     FRESH_READS = "show a read-only session what others commit while it is open"
     GENERATED_KEYS = "number the rows of an integer primary key by itself"
+    JSON_PATHS = "find a part of a JSON document"
+    LONG_DECIMALS = "keep decimals of more than 38 digits"
     READ_ONLY = "refuse by itself to write for a read-only session"
     REFLECTED_CONSTRAINTS = "tell which constraints a table has"
     SAVEPOINTS = "roll back part of a transaction"
@@ -366,6 +368,9 @@ class Dialect:
     """Return what a model would say for a reflected type, where the backend keeps that type under
     another name; None leaves it to SQLAlchemy."""
 
+    json_type: Callable[[], TypeEngine[Any]] | None = None
+    """Return the type for JSON documents, where it is another than SQLAlchemy's JSON."""
+
     retype_options: Callable[[str, TypeEngine[Any]], dict[str, str]] = no_more
     """Return what ``alter_column`` needs beside the new type of the named column, under names
     that other backends pass over."""
@@ -445,6 +450,13 @@ def run(connection: DBAPIConnection, *statements: str) -> None:
     finally:
         cursor.close()
     connection.commit()
+
+
+def to_json(value: object) -> str:
+    """Write letters as they are: SQLite and MariaDB find no key that is written ``\\u03b1``."""
+    import json  # noqa: PLC0415 - few need it
+
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _one(value: str | tuple[str, ...]) -> str:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import sys
 import typing
 import zlib
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from copy import copy
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined as Undefined
 from sqlalchemy import CheckConstraint, Column, MetaData, PrimaryKeyConstraint, String, Table
 from sqlalchemy.exc import CompileError
 from sqlalchemy.ext.compiler import compiles
 from sqlmodel import AutoString, Field, SQLModel
-from sqlmodel.main import SQLModelMetaclass
+from sqlmodel.main import FieldInfo as SQLModelField
+from sqlmodel.main import RelationshipInfo, SQLModelMetaclass
 
+from rxdb import types
 from rxdb.engine import URLLike, get_engine
 
 if TYPE_CHECKING:
@@ -58,8 +62,71 @@ def _with_length(type_: AutoString, compiler: Any, **options: Any) -> str:
     return str(text)
 
 
+def _typed(namespace: dict[str, Any]) -> dict[str, Any]:
+    """Return a class body whose fields say the types that SQLModel does not know by itself."""
+    known = _known(namespace)
+    typed = dict(namespace)
+    annotations = dict(namespace.get("__annotations__", {}))
+    for name, annotation in namespace.get("__annotations__", {}).items():
+        given = namespace.get(name, Undefined)
+        if name.startswith("_") or isinstance(given, RelationshipInfo):
+            continue
+        evaluated = _evaluated(annotation, known)
+        more = getattr(evaluated, "__metadata__", ())
+        type_ = types.of_annotation(evaluated, [given])
+        if type_ is None or any(map(_says_type, [given, *more])):
+            continue
+        if any(isinstance(info, SQLModelField) for info in more):
+            inner = typing.get_args(evaluated)[0]
+            annotations[name] = Annotated[(inner, *(_with_type(info, type_) for info in more))]
+        elif isinstance(given, SQLModelField):
+            typed[name] = _with_type(given, type_)
+        else:
+            typed[name] = Field(given, sa_type=type_)
+    return typed | ({"__annotations__": annotations} if annotations else {})
+
+
+def _with_type(info: Any, type_: Any) -> Any:
+    """Return a field's description with the type of its column.
+
+    SQLModel keeps it in the description itself and, in later versions, in its metadata too.
+    """
+    if not hasattr(info, "sa_type"):
+        return info
+    said = copy(info)
+    said.sa_type = type_
+    if hasattr(info, "metadata"):
+        said.metadata = [_with_type(more, type_) for more in info.metadata]
+    return said
+
+
+def _says_type(info: object) -> bool:
+    """Whether a field's description says its type, or its whole column."""
+    said = (getattr(info, name, Undefined) for name in ("sa_type", "sa_column"))
+    return any(value is not Undefined for value in said)
+
+
+def _known(namespace: dict[str, Any]) -> dict[str, Any]:
+    """Return the names that the annotations of a class body may use."""
+    module = sys.modules.get(namespace.get("__module__", ""))
+    return {**vars(typing), **(vars(module) if module else {}), **namespace}
+
+
+def _evaluated(annotation: object, known: dict[str, Any]) -> object:
+    """Read an annotation that ``from __future__ import annotations`` left as a text.
+
+    One that cannot be read yet, such as the name of a class further down, is left to pydantic.
+    """
+    if not isinstance(annotation, str):
+        return annotation
+    try:
+        return eval(annotation, known)  # noqa: S307 - the class body's own text
+    except Exception:  # noqa: BLE001 - pydantic tells what is wrong with it
+        return annotation
+
+
 class _ModelMeta(SQLModelMetaclass):
-    """Gives a table without a primary key the column ``id``."""
+    """Gives a table without a primary key the column ``id``, and fields their types."""
 
     def __new__(
         cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any
@@ -68,7 +135,7 @@ class _ModelMeta(SQLModelMetaclass):
             namespace = {**namespace, "id": Field(default=None, primary_key=True)}
             annotations = namespace.get("__annotations__", {})
             namespace["__annotations__"] = {"id": int | None, **annotations}
-        return super().__new__(cls, name, bases, namespace, **options)
+        return super().__new__(cls, name, bases, _typed(namespace), **options)
 
 
 class Model(SQLModel, metaclass=_ModelMeta):
@@ -145,23 +212,9 @@ def _has_key(bases: tuple[type, ...], namespace: dict[str, Any]) -> bool:
 def _infos(namespace: dict[str, Any]) -> Iterator[object]:
     """Yield what describes each field: its default, and what ``Annotated`` adds."""
     yield from namespace.values()
-    module = sys.modules.get(namespace.get("__module__", ""))
-    known = {**vars(typing), **(vars(module) if module else {}), **namespace}
+    known = _known(namespace)
     for annotation in namespace.get("__annotations__", {}).values():
         yield from getattr(_evaluated(annotation, known), "__metadata__", ())
-
-
-def _evaluated(annotation: object, known: dict[str, Any]) -> object:
-    """Read an annotation that ``from __future__ import annotations`` left as a text.
-
-    One that cannot be read yet, such as the name of a class further down, is left to pydantic.
-    """
-    if not isinstance(annotation, str):
-        return annotation
-    try:
-        return eval(annotation, known)  # noqa: S307 - the class body's own text
-    except Exception:  # noqa: BLE001 - pydantic tells what is wrong with it
-        return annotation
 
 
 def _is_key(info: object) -> bool:

@@ -73,6 +73,7 @@ def prepare(engine: Engine, target: Target) -> None:
 
     sqlalchemy_dialect: Any = engine.dialect
     number_keys(sqlalchemy_dialect)
+    keep_meaning(sqlalchemy_dialect)
     if target.read_only:
         sqlalchemy_dialect.do_begin = begin_read_only
 
@@ -109,6 +110,42 @@ def number_keys(sqlalchemy_dialect: Any) -> None:
             return f"{table(drop, **options)}{last}"
 
     sqlalchemy_dialect.ddl_compiler = Compiler
+
+
+def keep_meaning(sqlalchemy_dialect: Any) -> None:
+    """Keep every digit of a number: FLOAT has 32 bits and DECIMAL three places here, and the
+    plug-in reads a decimal through a float."""
+    import sqlalchemy as sa
+
+    types: Any = type(sqlalchemy_dialect.type_compiler_instance)
+
+    class TypeCompiler(types):  # type: ignore[misc]  # the class that the plug-in has
+        def visit_FLOAT(self, type_: Any, **options: Any) -> str:  # noqa: N802
+            return super().visit_FLOAT(type_, **options) if type_.precision else "DOUBLE"
+
+        def visit_NUMERIC(self, type_: Any, **options: Any) -> str:  # noqa: N802
+            return super().visit_NUMERIC(type_, **options) if type_.precision else "DECIMAL(38, 15)"
+
+    class Exact(sa.Numeric):  # type: ignore[type-arg]
+        """Hands decimals on as they are."""
+
+        def bind_processor(self, _: Any) -> None:
+            return None
+
+        def result_processor(self, *_: Any) -> Any:
+            return None if self.asdecimal else as_float
+
+    sqlalchemy_dialect.type_compiler_instance = TypeCompiler(sqlalchemy_dialect)
+    sqlalchemy_dialect.colspecs = {
+        **sqlalchemy_dialect.colspecs,
+        sa.Numeric: Exact,
+        sa.Float: sa.Float,
+    }
+
+
+def as_float(value: Any) -> float | None:
+    """Return a decimal as the float that ``Numeric(asdecimal=False)`` asks for."""
+    return None if value is None else float(value)
 
 
 def begin_read_only(connection: Any) -> None:
@@ -154,6 +191,8 @@ dialect = Dialect(
     features=EVERYTHING
     - {
         Feature.FRESH_READS,
+        Feature.JSON_PATHS,  # not by the operators of PostgreSQL, which its plug-in writes
+        Feature.LONG_DECIMALS,
         Feature.REFLECTED_CONSTRAINTS,
         Feature.SAVEPOINTS,
         Feature.SEVERAL_HOSTS,

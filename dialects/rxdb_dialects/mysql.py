@@ -17,6 +17,7 @@ from rxdb.dialect import (
     Target,
     run,
     take,
+    to_json,
 )
 from rxdb.errors import (
     BadURL,
@@ -35,6 +36,7 @@ from rxdb.errors import (
     StatementTimeout,
     UniqueViolation,
 )
+from rxdb_dialects._mysql_types import WIDEST, keep_meaning
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -182,17 +184,22 @@ def engine_options(target: Target) -> dict[str, Any]:
     that writes sees rows that the reads before it did not, and data is lost (Django's notes on
     MySQL, "Isolation level"). A connection is replaced long before the server's wait_timeout,
     28,800 s, and before most proxies drop it."""
-    return {"isolation_level": "READ COMMITTED", "pool_recycle": 1800}
+    return {
+        "isolation_level": "READ COMMITTED",
+        "json_serializer": to_json,
+        "pool_recycle": 1800,
+    }
 
 
 def prepare(engine: Engine, target: Target) -> None:
-    """Set sql_mode and time zone, and let sslmode mean the same for every driver.
+    """Set sql_mode and time zone, and let types and sslmode mean what they do elsewhere.
 
     aiomysql goes on without TLS where the server offers none, so a required one is looked for.
     The others refuse to, so a preferred one is tried, and left out after that failed.
     """
     from sqlalchemy import event
 
+    keep_meaning(engine)
     statements = (SESSION, READ_ONLY) if target.read_only else (SESSION,)
     mode = target.url.query.get("sslmode", "prefer")
 
@@ -207,8 +214,9 @@ def prepare(engine: Engine, target: Target) -> None:
 
     @event.listens_for(engine, "first_connect")
     def first(connection: Any, record: object) -> None:
-        if _one(connection, "SELECT @@character_set_database") != "utf8mb4":
-            _create_tables_in_utf8mb4(engine)
+        charset, collation, others = _row(connection, COLLATIONS)
+        if charset != "utf8mb4" or not others:
+            _create_tables_in(engine, "" if others else collation)
 
     if mode in {"allow", "prefer"}:
         _fall_back_from_tls(engine, NO_TLS.get(target.driver.name, {}))
@@ -234,19 +242,35 @@ def _fall_back_from_tls(engine: Engine, without: dict[str, Any]) -> None:
         return None
 
 
-def _create_tables_in_utf8mb4(engine: Engine) -> None:
-    """Let new tables hold every character, where the database itself was made for fewer.
+COLLATIONS = """
+SELECT @@character_set_database, c.collation_name, (
+    SELECT count(*) FROM information_schema.tables AS t
+    WHERE t.table_schema = DATABASE() AND t.table_collation <> c.collation_name
+) FROM information_schema.collations AS c
+WHERE c.collation_name IN ('utf8mb4_0900_bin', 'utf8mb4_nopad_bin', 'utf8mb4_bin')
+ORDER BY c.collation_name = 'utf8mb4_bin' LIMIT 1
+"""
+"""The collation in which texts are equal only when they are, as on other servers; MySQL's name for
+it, MariaDB's, and one for MySQL before 8.0.17, to which ``'a'`` and ``'a '`` are equal."""
 
-    MariaDB before 11.6 makes latin1 databases unless it was told otherwise. A database that has
-    utf8mb4 keeps its own collation: tables of two collations cannot refer to each other.
+
+def _create_tables_in(engine: Engine, collation: str) -> None:
+    """Let new tables hold every character, and tell texts apart by case and accent as other
+    servers do.
+
+    MariaDB before 11.6 makes latin1 databases unless it was told otherwise, and for both servers
+    ``'Bob' = 'bob'`` is true. Where tables of another collation are, new ones follow them: a
+    foreign key needs the same on both sides, and so does a comparison.
     """
     dialect: Any = engine.dialect
     compiler: Any = dialect.ddl_compiler
+    said = f" CHARSET=utf8mb4 COLLATE={collation}" if collation else " CHARSET=utf8mb4"
 
     class Compiler(compiler):  # type: ignore[misc]  # the class that this engine has
         def post_create_table(self, table: Any) -> str:
             options: str = super().post_create_table(table)
-            return options if "CHARSET" in options.upper() else f"{options} CHARSET=utf8mb4"
+            is_said = re.search("CHARSET|COLLATE", options.upper())
+            return options if is_said else f"{options}{said}"
 
     dialect.ddl_compiler = Compiler
 
@@ -415,11 +439,15 @@ def _is_encrypted(connection: Any) -> bool:
 
 def _one(connection: Any, query: str) -> Any:
     """Return the last value of the query's only row."""
+    return _row(connection, query)[-1]
+
+
+def _row(connection: Any, query: str) -> Any:
     cursor = connection.cursor()
     cursor.execute(query)
     row = cursor.fetchone()
     cursor.close()
-    return row[-1]
+    return row
 
 
 def plain_default(text: str) -> str:
@@ -440,6 +468,8 @@ def neutral_type(type_: TypeEngine[Any]) -> TypeEngine[Any] | None:
         return sa.Boolean()
     if isinstance(type_, mysql.CHAR) and type_.length == UUID_LENGTH:
         return sa.Uuid()
+    if isinstance(type_, mysql.DECIMAL) and (type_.precision, type_.scale) == WIDEST:
+        return sa.Numeric()
     return None
 
 

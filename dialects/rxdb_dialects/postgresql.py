@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import URL, Connection
     from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.types import TypeEngine
 
 LIBPQ = frozenset(
     [
@@ -279,6 +280,13 @@ def limit_lock_wait(seconds: float) -> tuple[str, ...]:
     return (f"SET lock_timeout = {max(1, round(seconds * 1000))}",)
 
 
+def json_type() -> TypeEngine[Any]:
+    """Keep documents parsed: they can be compared, and indexed (PostgreSQL manual, 8.14)."""
+    from sqlalchemy.dialects.postgresql import JSONB
+
+    return JSONB(none_as_null=True)
+
+
 dialect = Dialect(
     name="postgresql",
     title="PostgreSQL",
@@ -334,6 +342,7 @@ dialect = Dialect(
     has_session_locks=has_session_locks,
     limit_lock_wait=limit_lock_wait,
     plain_default=plain_default,
+    json_type=json_type,
     retype_options=retype_options,
     create_enum=create_enum,
     drop_enum=drop_enum,

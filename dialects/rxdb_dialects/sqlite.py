@@ -15,7 +15,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, unquote
 
-from rxdb.dialect import EVERYTHING, Details, Dialect, Driver, Feature, Target, run, take
+from rxdb.dialect import EVERYTHING, Details, Dialect, Driver, Feature, Target, run, take, to_json
 from rxdb.errors import (
     BadURL,
     BadValue,
@@ -45,6 +45,7 @@ A single shared connection, SQLAlchemy's way, mixes the transactions of threads;
 cache does not wait for locks (its documentation, "Shared-Cache Mode")."""
 
 PRAGMAS = {
+    "case_sensitive_like": "ON",  # as on other servers; SQLite's LIKE takes a for A
     "busy_timeout": "5000",  # milliseconds to wait for another writer; Rails waits as long
     "foreign_keys": "ON",  # SQLite's default is OFF
     "journal_mode": "WAL",  # readers do not wait for a writer
@@ -62,6 +63,7 @@ FILE_PRAGMAS = {"journal_mode", "synchronous", "mmap_size", "journal_size_limit"
 
 SWITCH = ("ON", "OFF", "TRUE", "FALSE", "YES", "NO", "1", "0")
 WORDS = {
+    "case_sensitive_like": SWITCH,
     "foreign_keys": SWITCH,
     "journal_mode": ("DELETE", "TRUNCATE", "PERSIST", "MEMORY", "WAL", "OFF"),
     "legacy_alter_table": SWITCH,
@@ -213,7 +215,11 @@ def engine_options(target: Target) -> dict[str, Any]:
     from sqlalchemy import AsyncAdaptedQueuePool, QueuePool
 
     pool = QueuePool if target.driver.sync else AsyncAdaptedQueuePool
-    return {"poolclass": pool, "connect_args": {"check_same_thread": False}}
+    return {
+        "poolclass": pool,
+        "connect_args": {"check_same_thread": False},
+        "json_serializer": to_json,
+    }
 
 
 def prepare(engine: Engine, target: Target) -> None:
@@ -226,11 +232,15 @@ def prepare(engine: Engine, target: Target) -> None:
     """
     from sqlalchemy import event
 
+    from rxdb_dialects import _sqlite_decimals
+
     statements = pragmas(target)
+    _sqlite_decimals.keep_exact(engine)
 
     @event.listens_for(engine, "connect")
     def connect(connection: Any, record: object) -> None:
         connection.isolation_level = None
+        _sqlite_decimals.teach(connection)
         run(connection, *statements)
 
     if not target.read_only:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal
 from subprocess import CalledProcessError
 
 import pytest
 from databases import select_in_another_process
 from sqlalchemy import (
+    JSON,
     Column,
     Engine,
     ForeignKey,
     Integer,
     MetaData,
+    Numeric,
     Table,
     exc,
     insert,
@@ -75,6 +78,26 @@ def generated_keys(target: Target, make: MakeEngine) -> None:
     table.create(engine)
     with engine.begin() as connection:
         assert connection.execute(insert(table), {"n": 1}).inserted_primary_key
+
+
+def json_paths(target: Target, make: MakeEngine) -> None:
+    engine = make()
+    probe = Table("probe", MetaData(), Column("document", JSON))
+    with engine.begin() as connection:
+        probe.create(connection)
+        connection.execute(insert(probe), {"document": {"a": [{"b": 7}]}})
+        part = probe.c.document["a", 0, "b"].as_integer()
+        assert connection.scalar(select(part)) == 7
+
+
+def long_decimals(target: Target, make: MakeEngine) -> None:
+    engine = make()
+    probe = Table("probe", MetaData(), Column("number", Numeric))
+    long = Decimal("12345678901234567890123456789012345.0123456789")
+    with engine.begin() as connection:
+        probe.create(connection)
+        connection.execute(insert(probe), {"number": long})
+        assert connection.scalar(select(probe.c.number)) == long
 
 
 def read_only(target: Target, make: MakeEngine) -> None:
@@ -167,6 +190,8 @@ PROBES: dict[Feature, Callable[[Target, MakeEngine], None]] = {
     Feature.FOREIGN_KEYS: foreign_keys,
     Feature.FRESH_READS: fresh_reads,
     Feature.GENERATED_KEYS: generated_keys,
+    Feature.JSON_PATHS: json_paths,
+    Feature.LONG_DECIMALS: long_decimals,
     Feature.READ_ONLY: read_only,
     Feature.REFLECTED_CONSTRAINTS: reflected_constraints,
     Feature.SAVEPOINTS: savepoints,

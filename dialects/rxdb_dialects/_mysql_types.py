@@ -1,0 +1,113 @@
+"""Types of MySQL and MariaDB that keep what a model's type means elsewhere.
+
+SQLAlchemy's ``DateTime`` is DATETIME there, which rounds to seconds; ``LargeBinary`` is BLOB and
+``Text`` is TEXT, which end at 64 kB; ``Float`` is FLOAT, which keeps seven digits; ``Numeric`` is
+DECIMAL(10, 0), which rounds to whole numbers (MySQL manual, "Data Types"). A type of SQLAlchemy's
+dialect for MySQL, such as ``mysql.DATETIME()``, is taken as it is written.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Engine
+
+WIDEST = (65, 30)
+"""The digits of a DECIMAL in all, and after the point, at most."""
+
+LONGEST = 16383
+"""The characters of utf8mb4 in the 65,535 bytes of a row, which a VARCHAR shares."""
+
+NOW = re.compile(r"(now|current_timestamp)(\(\))?", re.IGNORECASE)
+
+
+def keep_meaning(engine: Engine) -> None:
+    """Give generic types the server's types that can hold their values."""
+    import sqlalchemy as sa
+
+    dialect: Any = engine.dialect
+    dialect.type_compiler_instance = type_compiler(type(dialect.type_compiler_instance))(dialect)
+    dialect.ddl_compiler = compiler(dialect.ddl_compiler)
+    dialect.colspecs = {**dialect.colspecs, sa.Numeric: numeric()}
+
+
+def type_compiler(types: Any) -> Any:
+    """Return what writes the names of types; what is MySQL's own is left as it is."""
+
+    class TypeCompiler(types):  # type: ignore[misc]  # the class that this engine has
+        def visit_DATETIME(self, type_: Any, **options: Any) -> str:  # noqa: N802
+            return own_time(type_, super().visit_DATETIME(type_, **options))
+
+        def visit_TIME(self, type_: Any, **options: Any) -> str:  # noqa: N802
+            return own_time(type_, super().visit_TIME(type_, **options))
+
+        def visit_TIMESTAMP(self, type_: Any, **options: Any) -> str:  # noqa: N802
+            return own_time(type_, super().visit_TIMESTAMP(type_, **options))
+
+        def visit_FLOAT(self, type_: Any, **options: Any) -> str:  # noqa: N802
+            text: str = super().visit_FLOAT(type_, **options)
+            return text if type_.precision or self._mysql_type(type_) else "DOUBLE"
+
+        def visit_NUMERIC(self, type_: Any, **options: Any) -> str:  # noqa: N802
+            text: str = super().visit_NUMERIC(type_, **options)
+            return text if type_.precision or self._mysql_type(type_) else f"NUMERIC{WIDEST}"
+
+        def visit_TEXT(self, type_: Any, **options: Any) -> str:  # noqa: N802
+            text: str = super().visit_TEXT(type_, **options)
+            is_said = type_.length or self._mysql_type(type_)
+            return text if is_said else self._extend_string(type_, {}, "LONGTEXT")
+
+        def visit_VARCHAR(self, type_: Any, **options: Any) -> str:  # noqa: N802
+            text: str = super().visit_VARCHAR(type_, **options)
+            fits = type_.length <= LONGEST
+            return text if fits else self._extend_string(type_, {}, "LONGTEXT")
+
+        def visit_large_binary(self, type_: Any, **options: Any) -> str:
+            return super().visit_large_binary(type_, **options) if type_.length else "LONGBLOB"
+
+    return TypeCompiler
+
+
+def own_time(type_: Any, text: str) -> str:
+    """Return a time with microseconds, unless a type of MySQL's own says how many digits."""
+    return text if hasattr(type_, "fsp") else f"{text}(6)"
+
+
+def compiler(ddl: Any) -> Any:
+    """Return what writes the definitions of columns."""
+
+    class Compiler(ddl):  # type: ignore[misc]  # the class that this engine has
+        def get_column_default_string(self, column: Any) -> str | None:
+            text: str | None = super().get_column_default_string(column)
+            is_now = NOW.fullmatch(text or "") and not hasattr(column.type, "fsp")
+            # As an expression it fits each precision; DATETIME(6) DEFAULT now() is refused.
+            return "(now(6))" if is_now else text
+
+    return Compiler
+
+
+def numeric() -> Any:
+    """Return what reads decimals."""
+    from sqlalchemy.dialects import mysql
+
+    class Plain(mysql.NUMERIC):
+        """Leaves out the zeros that fill thirty places where a model names no number of them."""
+
+        def result_processor(self, dialect: Any, coltype: Any) -> Callable[[Any], Any] | None:
+            usual: Any = super().result_processor(dialect, coltype)  # type: ignore[no-untyped-call]
+            return usual if self.precision is not None or not self.asdecimal else plain
+
+    return Plain
+
+
+def plain(value: Any) -> Any:
+    """Return a decimal without the zeros after its last digit."""
+    if not isinstance(value, Decimal):
+        return value
+    text = format(value, "f")
+    return Decimal(text.rstrip("0").rstrip(".")) if "." in text else value

@@ -1,0 +1,176 @@
+"""Exact decimals on SQLite, which has floating point only.
+
+A double keeps every decimal of up to 15 digits, so that ``Numeric(10, 2)`` stays a number. What can
+have more is kept as text, in a column whose collation compares numbers: ORDER BY, ``=``, ``<``,
+DISTINCT, UNIQUE and indexes are exact. Arithmetic in SQL, ``sum()`` among it, is in doubles.
+A program that does not know the collation can read such a column, but not sort it.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation, localcontext
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Engine
+
+EXACT = 15
+"""Digits that a double keeps of every decimal (IEEE 754; C's DBL_DIG)."""
+
+TYPE = "DECIMAL_TEXT"
+"""SQLite gives a column whose type has TEXT in its name the affinity of a text ("Datatypes",
+3.1): NUMERIC would make a double of it."""
+
+COLLATION = "rxdb_decimal"
+
+DIGITS = 1000
+"""Digits to calculate with while rounding; Python's own 28 are fewer than columns have."""
+
+
+def keep_exact(engine: Engine) -> None:
+    """Let the columns of an engine keep decimals of any length."""
+    import sqlalchemy as sa
+
+    dialect: Any = engine.dialect
+    types: Any = type(dialect.type_compiler_instance)
+
+    class TypeCompiler(types):  # type: ignore[misc]  # the class that this engine has
+        def visit_NUMERIC(self, type_: Any, **options: Any) -> str:  # noqa: N802
+            return self._exact(type_) or str(super().visit_NUMERIC(type_, **options))
+
+        def visit_DECIMAL(self, type_: Any, **options: Any) -> str:  # noqa: N802
+            return self._exact(type_) or str(super().visit_DECIMAL(type_, **options))
+
+        def _exact(self, type_: Any) -> str:
+            if not is_text(type_):
+                return ""
+            size = [str(n) for n in (type_.precision, type_.scale) if n is not None]
+            return f"{TYPE}({', '.join(size)})" if size else TYPE
+
+    class Exact(sa.Numeric):  # type: ignore[type-arg]
+        """Binds and reads decimals as :func:`bound` and :func:`read` say."""
+
+        def bind_processor(self, _: Any) -> Callable[[Any], Any]:
+            step = step_of(self)
+            return lambda value: bound(value, step)
+
+        def result_processor(self, *_: Any) -> Callable[[Any], Any]:
+            if not self.asdecimal:
+                return lambda value: value if value is None else float(value)
+            step = step_of(self)
+            return lambda value: read(value, step)
+
+    class Float(sa.Float):  # type: ignore[type-arg]
+        """Refuses what SQLite would make NULL."""
+
+        def bind_processor(self, _: Any) -> Callable[[Any], Any]:
+            return number
+
+    ddl: Any = dialect.ddl_compiler
+
+    class Compiler(ddl):  # type: ignore[misc]  # the class that this engine has
+        def get_column_specification(self, column: Any, **options: Any) -> str:
+            text: str = super().get_column_specification(column, **options)
+            return f"{text} COLLATE {COLLATION}" if has_text(column.type, self.dialect) else text
+
+    dialect.type_compiler_instance = TypeCompiler(dialect)
+    dialect.ddl_compiler = Compiler
+    dialect.colspecs = {**dialect.colspecs, sa.Numeric: Exact, sa.Float: Float}
+    dialect.ischema_names = {**dialect.ischema_names, TYPE: sa.NUMERIC}
+
+
+def is_text(type_: Any) -> bool:
+    """Whether a Numeric may hold more digits than a double."""
+    return bool(type_.asdecimal and (type_.precision is None or type_.precision > EXACT))
+
+
+def has_text(type_: Any, dialect: Any) -> bool:
+    """Whether a column of this type holds decimals as text."""
+    import sqlalchemy as sa
+
+    while isinstance(type_, sa.TypeDecorator):
+        type_ = type_.load_dialect_impl(dialect)
+    is_numeric = isinstance(type_, sa.Numeric) and not isinstance(type_, sa.Float)
+    return is_numeric and is_text(type_)
+
+
+def number(value: Any) -> Any:
+    """Return a float that is a number."""
+    if value != value:  # noqa: PLR0124 - only "not a number" differs from itself
+        raise ValueError("SQLite keeps NULL for nan, which is not a number.")
+    return value
+
+
+def step_of(type_: Any) -> Decimal | None:
+    """Return the value of a Numeric's last digit; None where it has no end.
+
+    A precision without a scale means whole numbers (the SQL standard, and every server).
+    """
+    if type_.precision is None:
+        return None
+    return Decimal(1).scaleb(-(type_.scale or 0))
+
+
+def bound(value: Any, step: Decimal | None) -> Any:
+    """Return what is sent: a number, so that it can be compared with a calculated one, or a text
+    for what no number of SQLite's keeps."""
+    if value is None:
+        return None
+    exact = value if isinstance(value, Decimal) else Decimal(str(value))
+    if not exact.is_finite():
+        raise ValueError(f"{value} is no number that every database keeps.")
+    exact = rounded(exact, step)
+    digits = exact.as_tuple().digits
+    while len(digits) > 1 and digits[-1] == 0:
+        digits = digits[:-1]
+    if len(digits) > EXACT:
+        return format(exact, "f")
+    as_float = float(exact)
+    return int(as_float) if as_float.is_integer() and abs(as_float) < WHOLE else as_float
+
+
+WHOLE = 10**EXACT
+"""Below it every whole number is a double, and is written without a point or an exponent."""
+
+
+def read(value: Any, step: Decimal | None) -> Decimal | None:
+    """Return the decimal that a column or a calculation holds."""
+    if value is None:
+        return None
+    exact = Decimal(repr(value) if isinstance(value, float) else str(value))
+    return rounded(exact, step)
+
+
+def rounded(value: Decimal, step: Decimal | None) -> Decimal:
+    """Return *value* with as many places as *step*, half up as PostgreSQL and MySQL round."""
+    if step is None:
+        return value
+    with localcontext(prec=DIGITS):
+        return value.quantize(step, ROUND_HALF_UP)
+
+
+def compare(one: str, other: str) -> int:
+    """Say which of two texts is the greater number."""
+    a, b = place(one), place(other)
+    return (a > b) - (a < b)
+
+
+def place(text: str) -> tuple[bool, Decimal, str]:
+    """Return where a text stands among others: what is no number comes after all numbers."""
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        return True, Decimal(0), text
+    return (False, number, "") if number.is_finite() else (True, Decimal(0), text)
+
+
+def teach(connection: Any) -> None:
+    """Tell a new connection how to compare decimals.
+
+    aiosqlite passes no collation on; its thread does nothing while a connection is being made.
+    """
+    driver = connection.driver_connection if hasattr(connection, "driver_connection") else None
+    raw: Any = getattr(driver, "_conn", None) or connection
+    raw.create_collation(COLLATION, compare)

@@ -1,0 +1,189 @@
+"""Types of columns, with one meaning on every backend, and which annotation means which.
+
+:class:`rxdb.Model` asks :func:`of_annotation`; what it does not know is SQLModel's to say. A type
+of SQLAlchemy is here under its own name where nothing has to be added.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import types
+import typing
+from collections.abc import Callable, Iterable
+from dataclasses import is_dataclass
+from functools import cache
+from typing import Annotated, Any, TypeGuard
+
+import sqlalchemy as sa
+import sqlmodel.main
+from pydantic import BaseModel, TypeAdapter
+from sqlalchemy import BigInteger, Text
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from rxdb import registry
+from rxdb.errors import UnknownDialect
+
+__all__ = ["JSON", "BigInteger", "Text", "UTCDateTime", "json_path", "of_annotation"]
+
+SQLMODEL_HAS_UTC = hasattr(sqlmodel.main, "UTCDateTime")
+"""Whether SQLModel itself keeps datetimes in UTC; before 0.0.45 it did not."""
+
+if SQLMODEL_HAS_UTC or typing.TYPE_CHECKING:
+    from sqlmodel.sql.sqltypes import UTCDateTime
+else:
+
+    class UTCDateTime(TypeDecorator[dt.datetime]):
+        """What SQLModel calls so in later versions: an aware datetime goes in, UTC comes out."""
+
+        impl = sa.DateTime
+        cache_ok = True
+
+        def __init__(self) -> None:
+            super().__init__(timezone=True)
+
+        def __repr__(self) -> str:
+            return "UTCDateTime()"
+
+        def coerce_compared_value(self, _: Any, value: Any) -> TypeEngine[Any]:
+            return sa.Interval() if isinstance(value, dt.timedelta) else self
+
+        def process_bind_param(self, value: dt.datetime | None, _: Any) -> Any:
+            if value is not None and value.utcoffset() is None:
+                raise ValueError(f"{value!r} has no time zone. Write: datetime.now(timezone.utc)")
+            return value and value.astimezone(dt.UTC)
+
+        def process_result_value(self, value: dt.datetime | None, _: Any) -> Any:
+            if value is not None and value.utcoffset() is None:
+                return value.replace(tzinfo=dt.UTC)  # from a server without time zones
+            return value and value.astimezone(dt.UTC)
+
+
+NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+"""The character NUL, as JSON writes it."""
+
+
+class JSON(TypeDecorator[Any]):
+    """A JSON document: JSONB on PostgreSQL, and JSON elsewhere.
+
+    *annotation* says what it holds, such as ``list[Point]`` or a pydantic model: values are checked
+    on their way in, and made of the document on their way out. Without one they are lists and
+    dicts. ``None`` is NULL, not JSON's ``null``.
+    """
+
+    impl = sa.JSON
+    cache_ok = True
+
+    def __init__(self, annotation: Any = None) -> None:
+        super().__init__(none_as_null=True)
+        self.annotation = annotation
+
+    def __repr__(self) -> str:
+        return "JSON()"
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> TypeEngine[Any]:
+        """Return the backend's own type for documents."""
+        try:
+            own = registry.get(dialect.name).json_type
+        except UnknownDialect:
+            own = None
+        return dialect.type_descriptor(own() if own else self.impl_instance)
+
+    def coerce_compared_value(self, op: Any, value: Any) -> Any:
+        """Let a path be read as one."""
+        return self.impl_instance.coerce_compared_value(op, value)
+
+    def bind_processor(self, dialect: sa.Dialect) -> Callable[[Any], Any] | None:
+        """Refuse NUL, which PostgreSQL cannot keep."""
+        usual = super().bind_processor(dialect)
+
+        def process(value: Any) -> Any:
+            text = usual(value) if usual else value
+            if isinstance(text, str) and NUL.search(text):
+                raise ValueError("No text in a JSON document can hold the character NUL.")
+            return text
+
+        return process
+
+    def process_bind_param(self, value: Any, _: sa.Dialect) -> Any:
+        """Return the document."""
+        if value is None or self.annotation is None:
+            return value
+        adapter = adapter_of(self.annotation)
+        return adapter.dump_python(adapter.validate_python(value), mode="json")
+
+    def process_result_value(self, value: Any, _: sa.Dialect) -> Any:
+        """Return what the document describes."""
+        if value is None or self.annotation is None:
+            return value
+        return adapter_of(self.annotation).validate_python(value)
+
+
+@cache
+def adapter_of(annotation: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(annotation)
+
+
+def json_path(column: Any, *steps: str | int) -> Any:
+    """Return the part of a JSON column that is found by these keys and positions.
+
+    ``rx.json_path(Hero.data, "pets", 0, "name").as_string()`` is an expression to select, compare
+    and sort by; so are ``as_integer()``, ``as_float()`` and ``as_boolean()``. It is NULL where the
+    document has no such part. Positions begin at 0.
+    """
+    if not steps:
+        raise TypeError("json_path() needs at least one key or position after the column.")
+    return column[steps if len(steps) > 1 else steps[0]]
+
+
+LARGEST = 2**31 - 1
+CONTAINERS = (list, dict, tuple, set, frozenset)
+
+
+def of_annotation(annotation: Any, constraints: Iterable[Any] = ()) -> TypeEngine[Any] | None:
+    """Return the type of a field's column, or None to leave it to SQLModel.
+
+    *constraints* are what pydantic keeps of ``ge=``, ``le=`` and the like.
+    """
+    found, more = without_none(annotation)
+    origin = typing.get_origin(found) or found
+    if origin in CONTAINERS or is_document(origin):
+        is_plain = found in {list, dict}
+        return JSON(None if is_plain else found)
+    if origin is int and any(map(is_large, [*constraints, *more])):
+        return BigInteger()
+    if origin is dt.datetime and not SQLMODEL_HAS_UTC:
+        return UTCDateTime()
+    return None
+
+
+def without_none(annotation: Any) -> tuple[Any, list[Any]]:
+    """Return what an annotation says beside ``None``, and what ``Annotated`` adds."""
+    origin = typing.get_origin(annotation)
+    arguments = typing.get_args(annotation)
+    if origin is Annotated:
+        inner, more = without_none(arguments[0])
+        return inner, [*more, *arguments[1:]]
+    if origin in {typing.Union, types.UnionType}:
+        some = [argument for argument in arguments if argument is not type(None)]
+        if len(some) == 1:
+            return without_none(some[0])
+    return annotation, []
+
+
+def is_document(found: Any) -> TypeGuard[type]:
+    """Whether a class describes a document: a pydantic model, a dataclass or a TypedDict."""
+    if not isinstance(found, type):
+        return False
+    if issubclass(found, BaseModel):
+        return not found.model_config.get("table")
+    return is_dataclass(found) or typing.is_typeddict(found)
+
+
+def is_large(constraint: Any) -> bool:
+    """Whether a constraint of a field allows numbers that 32 bits do not hold."""
+    bounds = [getattr(constraint, name, None) for name in ("ge", "gt", "le", "lt")]
+    inner = getattr(constraint, "metadata", ())
+    return any(isinstance(b, int) and abs(b) > LARGEST + 1 for b in bounds) or any(
+        map(is_large, inner)
+    )

@@ -1,0 +1,392 @@
+"""What a model's annotation means: the same values, filters and orders on every server.
+
+Python itself is the judge. What is written is read back equal, ``ORDER BY`` is :func:`sorted`, and
+``=``, ``<`` and ``IN`` are Python's. So what holds on each server is equal on all of them.
+"""
+
+import datetime as dt
+import enum
+import os
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import databases
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel
+from sqlalchemy import Connection, Engine, MetaData, Table, delete, exc, func, insert, select
+from sqlmodel import Field
+
+import rxdb as rx
+from rxdb import Feature
+
+EXAMPLES = int(os.environ.get("RXDB_ROUNDTRIPS", "3"))
+"""How many lists of values of each kind are tried; one list has up to a hundred."""
+
+UTC = dt.UTC
+
+
+class Color(enum.Enum):
+    red = "the red one"
+    green = "the green one"
+    blue = "the blue one"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A way to annotate a field, and which values it shall keep."""
+
+    annotation: Any
+    values: st.SearchStrategy[Any]
+
+    constraints: dict[str, Any] = field(default_factory=dict)
+    """What Field() is told."""
+    edges: list[Any] = field(default_factory=list)
+    """Values that are always tried."""
+
+    needs: tuple[Feature, ...] = ()
+
+    is_ordered: bool = True
+    """Whether ORDER BY and ``<`` mean what they do in Python."""
+
+    is_comparable: bool = True
+    """Whether ``=`` and IN do."""
+
+
+def decimals(digits: int, places: int) -> st.SearchStrategy[Decimal]:
+    most = 10**digits - 1
+    return st.integers(-most, most).map(lambda n: Decimal(f"{n}e-{places}"))
+
+
+YEARS = dt.datetime(1000, 1, 3), dt.datetime(9999, 12, 29)  # noqa: DTZ001 - zones are added
+"""MySQL's, less a day on each side for the time zones."""
+
+zones = st.integers(-1439, 1439).map(lambda n: dt.timezone(dt.timedelta(minutes=n)))
+letters = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+
+
+class Size(BaseModel):
+    """A document."""
+
+    width: Decimal
+    made: dt.date | None = None
+    tags: list[str] = []
+
+
+numbers = st.integers(-(2**53), 2**53) | st.floats(-1e15, 1e15).map(lambda x: round(x, 3))
+documents = st.recursive(
+    st.none() | st.booleans() | numbers | st.text(letters, max_size=9),
+    lambda some: st.lists(some, max_size=3) | st.dictionaries(st.text(letters), some, max_size=3),
+    max_leaves=8,
+)
+KINDS = {
+    "str": Kind(
+        annotation=str,
+        constraints={"max_length": 60},
+        values=st.text(letters, max_size=60),
+        edges=["", " ", "a", "A", "a ", "á", "ß", "ss", "😀", "😀" * 60, "'", '"', "\\", "%", "_"],
+        is_ordered=False,
+    ),
+    "int": Kind(
+        annotation=int,
+        values=st.integers(-(2**31), 2**31 - 1),
+        edges=[-(2**31), 2**31 - 1, 0],
+    ),
+    "float": Kind(
+        annotation=float,
+        values=st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False),
+        edges=[0.1, 1 / 3, 1e308, 2.0**53 + 2, -1.5e-300],
+    ),
+    "bool": Kind(annotation=bool, values=st.booleans()),
+    "bytes": Kind(
+        annotation=bytes,
+        values=st.binary(max_size=200),
+        edges=[b"", b"\0", b"\xff\0'\"\\", bytes(range(256)) * 280],
+    ),
+    "Decimal": Kind(
+        needs=(Feature.LONG_DECIMALS,),
+        annotation=Decimal,
+        values=decimals(60, 28),
+        edges=[Decimal("12345678901234567890.12"), Decimal("0.1"), Decimal(100), Decimal(-2)],
+    ),
+    "Decimal of 30 digits": Kind(
+        annotation=Decimal,
+        constraints={"max_digits": 30, "decimal_places": 10},
+        values=decimals(30, 10),
+        edges=[Decimal("12345678901234567890.12"), Decimal("-12345678901234567890.12")],
+    ),
+    "Decimal of 12 digits": Kind(
+        annotation=Decimal,
+        constraints={"max_digits": 12, "decimal_places": 2},
+        values=decimals(12, 2),
+        edges=[Decimal("9999999999.99"), Decimal("0.01"), Decimal("-0.29")],
+    ),
+    "datetime": Kind(
+        annotation=dt.datetime,
+        values=st.datetimes(*YEARS, timezones=zones),
+        edges=[
+            dt.datetime(2024, 2, 29, 23, 59, 59, 999999, tzinfo=UTC),
+            dt.datetime(1970, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=-11))),
+        ],
+    ),
+    "date": Kind(annotation=dt.date, values=st.dates(dt.date(1000, 1, 1))),
+    "time": Kind(
+        annotation=dt.time,
+        values=st.times(),
+        edges=[dt.time(), dt.time(23, 59, 59, 999999), dt.time(1, 2, 3, 4)],
+    ),
+    "timedelta": Kind(
+        annotation=dt.timedelta,
+        values=st.timedeltas(dt.timedelta(days=-300_000), dt.timedelta(days=2_900_000)),
+        edges=[dt.timedelta(microseconds=1), dt.timedelta(microseconds=-1)],
+    ),
+    # MariaDB takes those of RFC 9562 only, and sorts the older ones by their time
+    "UUID": Kind(annotation=uuid.UUID, values=st.uuids(version=4), is_ordered=False),
+    "dict": Kind(
+        annotation=dict,
+        values=st.dictionaries(st.text(letters, max_size=9), documents, max_size=4),
+        edges=[{}, {"a": {"b": [1, None, True, "\N{GRINNING FACE}"]}}],
+        is_comparable=False,
+        is_ordered=False,
+    ),
+    "list": Kind(
+        annotation=list[Any],
+        values=st.lists(documents, max_size=4),
+        edges=[[], [[]], [None], ["", "'", '"', "\\"]],
+        is_comparable=False,
+        is_ordered=False,
+    ),
+    "list of datetime": Kind(
+        annotation=list[dt.datetime],
+        values=st.lists(st.datetimes(timezones=zones), max_size=3),
+        is_comparable=False,
+        is_ordered=False,
+    ),
+    "pydantic model": Kind(
+        annotation=Size,
+        values=st.builds(Size, width=decimals(40, 20), tags=st.lists(st.text(letters))),
+        is_comparable=False,
+        is_ordered=False,
+    ),
+    "int of 64 bits": Kind(
+        annotation=int,
+        constraints={"le": 2**63 - 1},
+        values=st.integers(-(2**63), 2**63 - 1),
+        edges=[-(2**63), 2**63 - 1],
+    ),
+    "Enum": Kind(annotation=Color, values=st.sampled_from(Color), is_ordered=False),
+}
+
+
+class Kept(rx.Model):
+    metadata = MetaData()  # no other test's
+
+
+def declare(name: str, kind: Kind) -> Table:
+    """Return the table of a model with one field of this kind."""
+    number = {"number": Field(primary_key=True, sa_column_kwargs={"autoincrement": False})}
+    annotations = {"number": int, "value": kind.annotation | None}
+    body = {"__annotations__": annotations, "__module__": __name__, **number}
+    body["value"] = Field(default=None, **kind.constraints)
+    body["__tablename__"] = f"kept_{name.lower().replace(' ', '_')}"
+    make: Any = type(Kept)
+    table: Table = make(f"Kept{name.title().replace(' ', '')}", (Kept,), body, table=True).__table__
+    return table
+
+
+TABLES = {name: declare(name, kind) for name, kind in KINDS.items()}
+
+
+@pytest.fixture(
+    params=[pytest.param(name, marks=pytest.mark.needs(*KINDS[name].needs)) for name in KINDS]
+)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def table(name: str, engine: Engine, run: databases.Run) -> Table:
+    run(lambda: TABLES[name].metadata.create_all(engine, tables=[TABLES[name]]))
+    return TABLES[name]
+
+
+def try_lists(values: st.SearchStrategy[Any], edges: list[Any], test: Callable[..., None]) -> None:
+    """Call *test* with lists of generated values, each with the edges among them."""
+
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        phases=[Phase.generate],  # a list of a hundred would take minutes to shrink
+        database=None,
+        derandomize="RXDB_ROUNDTRIPS" not in os.environ,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.lists(values, min_size=40, max_size=100))
+    def tried(found: list[Any]) -> None:
+        test([*edges, *found])
+
+    tried()
+
+
+def test_values_filters_and_orders_are_those_of_python(
+    name: str, table: Table, engine: Engine
+) -> None:
+    kind = KINDS[name]
+    column = table.c.value
+
+    def check(values: list[Any]) -> None:
+        with engine.connect() as connection:
+            store(connection, table, values)
+            query = select(table.c.number, column).order_by(table.c.number)
+            found = [value for _, value in connection.execute(query)]
+            assert found == values
+            assert [type(value) for value in found] == [type(value) for value in values]
+            if kind.is_ordered:
+                assert connection.scalars(select(column).order_by(column)).all() == sorted(values)
+            for value in values[:20] if kind.is_comparable else ():
+                numbers = matching(connection, table, column == value)
+                assert numbers == {n for n, v in enumerate(values) if v == value}
+                if kind.is_ordered and not isinstance(value, bool):
+                    numbers = matching(connection, table, column < value)
+                    assert numbers == {n for n, v in enumerate(values) if v < value}
+            if not kind.is_comparable:
+                return
+            some = values[::3]
+            numbers = matching(connection, table, column.in_(some))
+            assert numbers == {n for n, v in enumerate(values) if v in some}
+
+    try_lists(kind.values, kind.edges, check)
+
+
+def store(connection: Connection, table: Table, values: list[Any]) -> None:
+    """Have nothing but *values* in the table, numbered from 0."""
+    connection.execute(delete(table))
+    rows = [{"number": number, "value": value} for number, value in enumerate(values)]
+    connection.execute(insert(table), rows)
+    connection.commit()
+
+
+def matching(connection: Connection, table: Table, condition: Any) -> set[int]:
+    """Return the numbers of the rows that fulfil a condition."""
+    return set(connection.scalars(select(table.c.number).where(condition)))
+
+
+class Person(Kept, table=True):
+    name: str = Field(max_length=50, unique=True)
+    note: str | None = Field(default=None, sa_type=rx.Text)
+    seen: dt.datetime | None = Field(
+        default=None, sa_column_kwargs={"server_default": func.current_timestamp()}
+    )
+
+
+@pytest.fixture
+def people(engine: Engine, run: databases.Run) -> Table:
+    table = Kept.metadata.tables["person"]
+    run(lambda: table.create(engine))
+    return table
+
+
+@pytest.mark.needs(Feature.GENERATED_KEYS)
+def test_names_that_differ_in_case_accent_or_a_space_are_different(
+    people: Table, engine: Engine
+) -> None:
+    names = ["Bob", "bob", "b\N{LATIN SMALL LETTER O WITH DIAERESIS}b", "bob ", "BOB"]
+    with engine.begin() as connection:
+        connection.execute(insert(people), [{"name": name} for name in names])
+    with engine.connect() as connection:
+        for name in names:
+            found = connection.scalars(select(people.c.name).where(people.c.name == name)).all()
+            assert found == [name]
+        likes = select(people.c.name).where(people.c.name.like("bo%"))
+        assert sorted(connection.scalars(likes)) == ["bob", "bob "]
+
+
+@pytest.mark.needs(Feature.GENERATED_KEYS)
+def test_a_text_may_be_longer_than_64_kilobytes(people: Table, engine: Engine) -> None:
+    long = "\N{GRINNING FACE}a" * 70_000
+    with engine.begin() as connection:
+        connection.execute(insert(people), {"name": "Ann", "note": long})
+        assert connection.scalar(select(people.c.note)) == long
+
+
+@pytest.mark.needs(Feature.GENERATED_KEYS)
+def test_the_server_tells_the_time_in_utc(people: Table, engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(insert(people), {"name": "Ann"})
+        seen = connection.scalar(select(people.c.seen))
+    assert seen is not None
+    assert abs(seen - dt.datetime.now(UTC)) < dt.timedelta(minutes=5)
+
+
+PATHS = {
+    "text": (("name",), "as_string", "Rex"),
+    "text with other letters": (("\N{GREEK SMALL LETTER ALPHA} b", 1), "as_string", "x'y"),
+    "integer": (("pets", 0, "age"), "as_integer", 7),
+    "float": (("pets", 1, "weight"), "as_float", 1.5),
+    "boolean": (("pets", 1, "is_tame"), "as_boolean", True),
+    "null": (("nothing",), "as_string", None),
+    "what is not there": (("pets", 9, "age"), "as_integer", None),
+}
+DOCUMENT = {
+    "name": "Rex",
+    "\N{GREEK SMALL LETTER ALPHA} b": [0, "x'y"],
+    "pets": [{"age": 7}, {"weight": 1.5, "is_tame": True}],
+    "nothing": None,
+}
+
+
+@pytest.mark.needs(Feature.JSON_PATHS)
+@pytest.mark.parametrize(("path", "read", "value"), PATHS.values(), ids=PATHS)
+def test_a_path_into_a_document_means_the_same(
+    engine: Engine, run: databases.Run, path: tuple[str | int, ...], read: str, value: object
+) -> None:
+    table = TABLES["dict"]
+    run(lambda: table.create(engine))
+    part = getattr(rx.json_path(table.c.value, *path), read)()
+    with engine.connect() as connection:
+        store(connection, table, [DOCUMENT, {"name": "Other"}])
+        assert connection.scalar(select(part).where(table.c.number == 0)) == value
+        if value is not None:
+            assert matching(connection, table, part == value) == {0}
+
+
+def test_no_value_is_null_not_a_document(engine: Engine, run: databases.Run) -> None:
+    table = TABLES["dict"]
+    run(lambda: table.create(engine))
+    with engine.connect() as connection:
+        store(connection, table, [None, {}])
+        assert matching(connection, table, table.c.value.is_(None)) == {0}
+
+
+WRONG = {
+    "datetime": dt.datetime(2024, 1, 1),  # noqa: DTZ001 - this is what is tried
+    "Decimal": "one",
+    "dict": {"a": ["\0"]},
+    "pydantic model": {"made": "yesterday"},
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_does_not_fit_is_refused(name: str, table: Table, engine: Engine) -> None:
+    with pytest.raises(exc.StatementError), engine.connect() as connection:
+        store(connection, table, [WRONG[name]])
+    with engine.connect() as connection:
+        assert connection.execute(select(table)).all() == []
+
+
+@pytest.mark.parametrize("name", ["float", "Decimal of 12 digits"])
+def test_not_a_number_is_kept_or_refused(name: str, table: Table, engine: Engine) -> None:
+    nan = float("nan") if name == "float" else Decimal("nan")
+    with engine.connect() as connection:
+        try:
+            store(connection, table, [nan])
+        except exc.StatementError:
+            connection.rollback()
+            assert connection.execute(select(table)).all() == []
+        else:
+            found = connection.scalar(select(table.c.value))
+            assert found != found  # noqa: PLR0124 - only nan differs from itself
