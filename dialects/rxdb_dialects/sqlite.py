@@ -239,7 +239,8 @@ def prepare(engine: Engine, target: Target) -> None:
 
     @event.listens_for(engine, "connect")
     def connect(connection: Any, record: object) -> None:
-        connection.isolation_level = None
+        if target.read_only:
+            connection.isolation_level = None  # sqlite3 begins nothing either
         _sqlite_decimals.teach(connection)
         run(connection, *statements)
 
@@ -253,8 +254,13 @@ def prepare(engine: Engine, target: Target) -> None:
 
 
 def begin_immediate(connection: Any) -> None:
-    """Wait for the turn to write, at most for the busy timeout."""
-    connection.execute("BEGIN IMMEDIATE")
+    """Wait for the turn to write, at most for the busy timeout.
+
+    In AUTOCOMMIT, which SQLAlchemy says to :mod:`sqlite3` as ``isolation_level=None``, nothing
+    begins. Otherwise sqlite3 would begin by itself, and finds that begun already.
+    """
+    if connection.isolation_level is not None:
+        connection.execute("BEGIN IMMEDIATE")
 
 
 def pragmas(target: Target) -> list[str]:

@@ -17,7 +17,7 @@ import pytest
 from conftest import OpenSession
 from databases import select_in_another_process
 from proxy import Relay, relay
-from sqlalchemy import Engine, text
+from sqlalchemy import Column, Engine, MetaData, String, Table, select, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -244,3 +244,23 @@ def test_a_refused_connection_is_sqlalchemys_error(
     engine = make_engine(replace(target, url=target.url.set(port=1)))
     with pytest.raises((DBAPIError, OSError)):
         engine.connect()
+
+
+@pytest.mark.needs(Feature.FRESH_READS)
+def test_autocommit_stores_each_statement_at_once(
+    make_engine: Callable[..., Engine], engine: Engine
+) -> None:
+    table = Table("note", MetaData(), Column("text", String(10)))
+    table.create(engine)
+    with engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        connection.execute(table.insert(), {"text": "kept"})
+        connection.rollback()
+    with engine.connect() as connection:  # the same one, from the pool
+        assert connection.execute(select(table.c.text)).scalars().all() == ["kept"]
+        connection.execute(table.insert(), {"text": "lost"})
+        connection.rollback()
+    with make_engine(isolation_level="AUTOCOMMIT").connect() as connection:
+        connection.execute(table.insert(), {"text": "also kept"})
+        connection.rollback()
+        assert connection.execute(select(table.c.text)).scalars().all() == ["kept", "also kept"]
