@@ -184,6 +184,29 @@ def zoo(session: nox.Session, name: str) -> None:
     pytest(session, "tests/migrations/test_zoo.py", f"--backend={name}")
 
 
+@nox.session(default=False)
+@nox.parametrize("pair", [nox.param(pair, id=pair) for pair in MATRIX if pair != "duckdb"])
+def compliance(session: nox.Session, pair: str) -> None:
+    """Run SQLAlchemy's own tests for dialects on plain engines and on rxdb's, and compare."""
+    package, *more = MATRIX[pair]
+    install(session, package, "test", "pip", "setuptools", *more)
+    start(session, pair.partition("-")[0])
+    found = session.run("python", "-c", VERSION, silent=True).strip()  # type: ignore[union-attr]
+    sources = Path(session.create_tmp()).resolve()
+    if not (source := sources / f"sqlalchemy-{found}").is_dir():
+        # Its metadata is made with what is installed, without compiling its extensions.
+        options = ("--no-deps", "--no-build-isolation", "--no-binary=sqlalchemy", "--quiet")
+        env = {"DISABLE_SQLALCHEMY_CEXT": "1"}
+        wanted = (f"sqlalchemy=={found}", f"--dest={sources}")
+        session.run("python", "-m", "pip", "download", *options, *wanted, env=env)
+        shutil.unpack_archive(sources / f"sqlalchemy-{found}.tar.gz", sources)
+    backend, path = pair.replace("-", "+"), {"PYTHONPATH": "tests"}
+    session.run("python", "tests/compliance/suite.py", backend, str(source), env=path)
+
+
+VERSION = "from importlib import metadata; print(metadata.version('sqlalchemy'))"
+
+
 def install(session: nox.Session, package: str, *more: str) -> None:
     """Install *package* editable, and *more*: dependency groups, options or distributions."""
     groups = PYPROJECT["dependency-groups"]
