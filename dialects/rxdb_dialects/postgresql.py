@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from hashlib import sha256
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -120,13 +121,24 @@ TABLES = (
 
 def translate(target: Target) -> tuple[URL, dict[str, Any]]:
     """Hand libpq's words to psycopg and psycopg2 as they are, and say them to asyncpg its way."""
-    settings = {**SESSION, **({"default_transaction_read_only": "on"} if target.read_only else {})}
+    settings = dict(SESSION)
+    if target.read_only:
+        settings["default_transaction_read_only"] = "on"
+        target = replace(target, url=for_reading(target.url))
     if target.driver.name == "asyncpg":
         return for_asyncpg(target, settings)
     usual = {name: v for name, v in DEFAULTS.items() if name not in target.url.query}
     own = target.url.query.get("options", "")
     startup = " ".join(f"-c {name}={value}" for name, value in settings.items())
     return target.url, {**usual, "options": f"{startup} {own}".strip()}
+
+
+def for_reading(url: URL) -> URL:
+    """Ask for the primary where the URL asks for read-write: with default_transaction_read_only
+    no server counts as that (PostgreSQL manual, 34.1.2)."""
+    if url.query.get("target_session_attrs") != "read-write":
+        return url
+    return url.update_query_dict({"target_session_attrs": "primary"})
 
 
 def for_asyncpg(target: Target, settings: dict[str, str]) -> tuple[URL, dict[str, Any]]:

@@ -264,3 +264,14 @@ def test_autocommit_stores_each_statement_at_once(
         connection.execute(table.insert(), {"text": "also kept"})
         connection.rollback()
         assert connection.execute(select(table.c.text)).scalars().all() == ["kept", "also kept"]
+
+
+@pytest.mark.needs(Feature.READ_ONLY, Feature.SEVERAL_HOSTS)
+def test_a_read_only_session_reads_where_the_url_asks_for_a_server_that_writes(
+    target: Target, open_session: OpenSession
+) -> None:
+    asking = target.url.update_query_dict({"target_session_attrs": "read-write"})
+    with open_session(asking, read_only=True) as session:
+        assert session.scalar(ONE) == 1
+    with open_session(asking, read_only=True) as session, pytest.raises(rx.ReadOnly):
+        session.connection().exec_driver_sql("CREATE TABLE refused (id INTEGER)")
