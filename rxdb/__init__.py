@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rxdb.engine import dispose as dispose
     from rxdb.engine import get_async_engine as get_async_engine
     from rxdb.engine import get_engine as get_engine
+    from rxdb.errors import BadArgument as BadArgument
     from rxdb.errors import BadConfig as BadConfig
     from rxdb.errors import BadPlugin as BadPlugin
     from rxdb.errors import BadRevision as BadRevision
@@ -83,6 +84,8 @@ if TYPE_CHECKING:
     from rxdb.model import create_all as create_all
     from rxdb.sessions import asession as asession
     from rxdb.sessions import session as session
+    from rxdb.transactions import on_commit as on_commit
+    from rxdb.transactions import transaction as transaction
     from rxdb.types import JSON as JSON
     from rxdb.types import BigInteger as BigInteger
     from rxdb.types import Text as Text
@@ -97,6 +100,7 @@ _HOMES = {
     "rxdb.dialect": ("Dialect", "Driver", "Feature", "Target"),
     "rxdb.engine": ("adispose", "dispose", "get_async_engine", "get_engine"),
     "rxdb.errors": (
+        "BadArgument",
         "BadConfig",
         "BadPlugin",
         "BadRevision",
@@ -148,6 +152,7 @@ _HOMES = {
     "rxdb.migrations.waiting": ("wait",),
     "rxdb.model": ("Model", "ModelRegistry", "create_all"),
     "rxdb.sessions": ("asession", "session"),
+    "rxdb.transactions": ("on_commit", "transaction"),
     "rxdb.types": ("JSON", "BigInteger", "Text", "UTCDateTime", "json_path"),
     "rxdb.url": ("parse",),
     "sqlmodel": ("Field", "Relationship", "select"),

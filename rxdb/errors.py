@@ -154,6 +154,10 @@ class NoEventLoop(RxdbError, RuntimeError):
         )
 
 
+class BadArgument(RxdbError, ValueError):
+    """A session or a transaction was asked for something that makes no sense."""
+
+
 class DatabaseError(RxdbError):
     """What a database or its driver refuses, whichever they are; SQLAlchemy's own class too.
 
@@ -244,7 +248,7 @@ class Deadlock(DatabaseError):
     def sentence(self) -> str:
         return (
             "Two transactions waited for each other, and the database rolled this one back. "
-            "Run the whole transaction again."
+            "Run the whole transaction again: rx.transaction does."
         )
 
 
@@ -254,7 +258,7 @@ class SerializationFailure(DatabaseError):
     def sentence(self) -> str:
         return (
             "Another transaction changed what this one works with, and the database rolled this "
-            "one back. Run the whole transaction again."
+            "one back. Run the whole transaction again: rx.transaction does."
         )
 
 
@@ -264,7 +268,7 @@ class LockTimeout(DatabaseError, TimeoutError):
     def sentence(self) -> str:
         return (
             "Another transaction holds a lock that this one needs, and did not end in time. "
-            "Run the whole transaction again."
+            "Run the whole transaction again: rx.transaction does."
         )
 
 

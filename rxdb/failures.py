@@ -29,16 +29,18 @@ from rxdb.errors import (
     ConnectionLost,
     ConstraintViolation,
     DatabaseError,
+    Deadlock,
     ForeignKeyViolation,
     ReadOnly,
     RxdbError,
+    SerializationFailure,
     UniqueViolation,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
     from sqlalchemy.engine import ExceptionContext
     from sqlalchemy.engine.interfaces import DBAPIConnection
 
@@ -56,6 +58,12 @@ CONSTRAINTS: Mapping[type[DatabaseError], tuple[type, ...]] = {
     UniqueViolation: (PrimaryKeyConstraint, UniqueConstraint, Index),
 }
 """What an error may speak of."""
+
+ROLLED_BACK = (Deadlock, SerializationFailure)
+"""After these the whole transaction is rolled back; MySQL lets it go on as a new one."""
+
+NOTED = "rxdb_rolled_back"
+"""The attribute of a connection that holds such an error."""
 
 COMMITTING = "rxdb_committing"
 """The attribute of a driver's error that came of COMMIT."""
@@ -75,46 +83,69 @@ def attach(engine: Engine, target: Target) -> None:
         return None if context.is_pre_ping else _translated(context, target)
 
 
+def rolled_back(connection: Connection) -> DatabaseError | None:
+    """Return the error with which the server rolled back what *connection* had begun.
+
+    SQLAlchemy makes one such object for each transaction of a session.
+    """
+    noted: DatabaseError | None = getattr(connection, NOTED, None)
+    return noted
+
+
 def _translated(context: ExceptionContext, target: Target) -> BaseException | None:
     """Return the error to raise; None leaves what is no database's to SQLAlchemy."""
-    original, known = context.original_exception, context.sqlalchemy_exception
-    if isinstance(original, RxdbError) or not isinstance(original, Exception):
+    known = _sqlalchemys(context)
+    kind = None if known is None else _kind(context, known, target)
+    if known is None or kind is None:
         return None
-    if known is None:
-        known = _raw(original, context)
-    if not isinstance(known, exc.DBAPIError):
-        return None
-    kind = _kind(original, known, target)
-    is_lost = context.is_disconnect or _is_of_network(original)
-    if is_lost or kind is ConnectionLost:
-        kind = CommitUnknown if getattr(original, COMMITTING, False) else ConnectionLost
-        if context.connection is not None:
-            context.is_disconnect = True  # drivers tell it in different ways, some in none
-    if kind is None:
-        return None
+    is_demoted = kind is ReadOnly and not target.read_only and _is_retryable(context, target)
+    if context.connection is not None and (issubclass(kind, ConnectionLost) or is_demoted):
+        context.is_disconnect = True  # drivers tell it in different ways, some in none
     made = _make(kind, type(known), _arguments(known), detail=known.detail)
     made.connection_invalidated = context.is_disconnect
-    found = target.dialect.details(original) if issubclass(kind, DatabaseError) else Details()
+    found = target.dialect.details(context.original_exception)
     if issubclass(kind, ConstraintViolation):
         found = _completed(found, kind, context)
     made.constraint, made.table, made.columns = found
     if kind is ReadOnly and target.read_only:
         made.said = str(ReadOnly.of(" ".join((context.statement or "").split()[:3])))
+    if issubclass(kind, ROLLED_BACK) and context.connection is not None:
+        setattr(context.connection, NOTED, made)
     failure: BaseException = made
     return failure
 
 
+def _sqlalchemys(context: ExceptionContext) -> exc.DBAPIError | None:
+    """Return SQLAlchemy's error, also for what a driver raised past PEP 249."""
+    original, known = context.original_exception, context.sqlalchemy_exception
+    if isinstance(original, RxdbError) or not isinstance(original, Exception):
+        return None
+    if known is None and isinstance(original, OverflowError):  # sqlite3's, beyond 64 bits
+        base: type[exc.DBAPIError] = exc.DataError
+    elif known is None and _is_of_network(original):
+        base = exc.OperationalError
+    else:
+        return known if isinstance(known, exc.DBAPIError) else None
+    hide = context.engine is not None and context.engine.hide_parameters
+    return base(context.statement, context.parameters, original, hide_parameters=hide)
+
+
 def _kind(
-    original: BaseException, known: exc.DBAPIError, target: Target
+    context: ExceptionContext, known: exc.DBAPIError, target: Target
 ) -> type[DatabaseError] | None:
     """Return the class of rxdb's; None for what is said by another error of rxdb."""
+    original, meanings = context.original_exception, target.dialect.errors
     code = target.dialect.error_code(original)
-    meanings = target.dialect.errors
     group = code[:SQLSTATE_CLASS] if isinstance(code, str) else ""
     usual = next((USUAL[base] for base in type(known).__mro__ if base in USUAL), DatabaseError)
-    found = None if code is None else meanings.get(code, meanings.get(group))
-    kind = found or (BadValue if isinstance(original, OverflowError) else usual)
+    kind = (None if code is None else meanings.get(code, meanings.get(group))) or usual
+    if context.is_disconnect or _is_of_network(original) or kind is ConnectionLost:
+        return CommitUnknown if getattr(original, COMMITTING, False) else ConnectionLost
     return kind if issubclass(kind, DatabaseError) else None
+
+
+def _is_retryable(context: ExceptionContext, target: Target) -> bool:
+    return target.dialect.error_code(context.original_exception) in target.dialect.retryable
 
 
 def _is_of_network(error: BaseException) -> bool:
@@ -123,18 +154,6 @@ def _is_of_network(error: BaseException) -> bool:
         isinstance(e, OSError | EOFError) and getattr(e, "filename", None) is None
         for e in (error, error.__cause__)
     )
-
-
-def _raw(original: Exception, context: ExceptionContext) -> exc.DBAPIError | None:
-    """Return as SQLAlchemy's what a driver raised past PEP 249; SQLAlchemy leaves it alone."""
-    if isinstance(original, OverflowError):  # sqlite3's, for an integer of more than 64 bits
-        base: type[exc.DBAPIError] = exc.DataError
-    elif _is_of_network(original):
-        base = exc.OperationalError
-    else:
-        return None
-    hide = context.engine is not None and context.engine.hide_parameters
-    return base(context.statement, context.parameters, original, hide_parameters=hide)
 
 
 def _wrap_connect(engine: Engine, target: Target) -> None:

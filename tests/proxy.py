@@ -1,7 +1,8 @@
-"""A relay in front of a server that counts how often a client waits for an answer."""
+"""A relay in front of a server: counts how often a client waits for an answer, and cuts."""
 
 from __future__ import annotations
 
+import re
 import selectors
 import socket
 from collections.abc import Iterator
@@ -17,6 +18,9 @@ class Relay:
     def __init__(self, host: str, port: int) -> None:
         self.server = (host, port)
         self.round_trips = 0
+        self.cut: tuple[bytes, str] | None = None
+        """A pattern, in capitals, of what the client says when the connection breaks, once:
+        ``"before"`` the server gets it, or ``"after"`` it did it and before the client hears."""
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self.listener.getsockname()[1]
 
@@ -46,6 +50,12 @@ class Relay:
                         return
                     self.round_trips += key.fileobj is client and answered
                     answered = key.fileobj is upstream
+                    if key.fileobj is client and self.cut and re.search(self.cut[0], data.upper()):
+                        (_, stage), self.cut = self.cut, None
+                        if stage == "after":
+                            upstream.sendall(data)
+                            upstream.recv(BUFFER)
+                        return
                     key.data.sendall(data)
 
 

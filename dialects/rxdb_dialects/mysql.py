@@ -380,11 +380,12 @@ ERRORS: dict[str | int, type[RxdbError]] = {
     code: kind for kind, codes in CODES.items() for code in codes
 }
 
-AGAIN = (ConnectionLost, Deadlock, LockTimeout, ReadOnly, SerializationFailure)
+AGAIN = (ConnectionLost, Deadlock, LockTimeout, SerializationFailure)
 
 RETRYABLE = frozenset(
     {
         *(code for kind in AGAIN for code in CODES[kind]),
+        *(1290, 1836),  # what was the primary is a replica now
         1040,  # too many connections
         3100,  # group replication has no majority at COMMIT
     }

@@ -1,0 +1,558 @@
+"""Run a function in a transaction, and run it again where the database asks for that.
+
+The function gets a fresh session each time. It must be safe to run it again: what it does beside
+the database belongs into :func:`on_commit`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+import time
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
+
+from sqlalchemy import event
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.util.concurrency import in_greenlet
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    stop_before_delay,
+    wait_random_exponential,
+)
+
+from rxdb.dialect import Feature
+from rxdb.engine import URLLike, find_target
+from rxdb.errors import (
+    BadArgument,
+    CommitUnknown,
+    ConnectionLost,
+    DatabaseError,
+    Deadlock,
+    LockTimeout,
+    ReadOnly,
+    SerializationFailure,
+)
+from rxdb.failures import rolled_back
+from rxdb.sessions import asession, session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable, Iterator
+
+    from sqlalchemy import Connection
+    from sqlmodel import Session
+    from sqlmodel.ext.asyncio.session import AsyncSession
+
+    from rxdb.dialect import Target
+
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
+
+ATTEMPTS = 10
+TIMEOUT = 30.0
+"""Seconds, and how often: enough for a server that restarts or a standby that takes over, which
+took 0.3 to 7 s where it was measured."""
+
+AFTER_A_CONFLICT = wait_random_exponential(multiplier=0.02, max=1.0)
+AFTER_A_LOSS = wait_random_exponential(multiplier=0.1, max=5.0)
+"""Seconds before the next try: at random between 0 and a bound that doubles (full jitter), so that
+those who met do not meet again. A server that is away needs longer than a lock."""
+
+
+@dataclass(kw_only=True)
+class _Options:
+    """What :func:`transaction` was asked for."""
+
+    url: URLLike | None
+    attempts: int
+    timeout: float
+    read_only: bool
+    isolation_level: str | None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.attempts, int) or self.attempts < 1:
+            raise BadArgument(f"attempts={self.attempts!r} is not a number from 1 on.")
+        if not isinstance(self.timeout, int | float) or not self.timeout > 0:
+            raise BadArgument(f"timeout={self.timeout!r} is no number of seconds above 0.")
+        if (self.isolation_level or "").upper() == "AUTOCOMMIT":
+            raise BadArgument(
+                "A transaction cannot have isolation_level='AUTOCOMMIT', in which each statement "
+                "is stored by itself. Use rx.session() and session.connection() for that."
+            )
+
+    def of_session(self) -> dict[str, Any]:
+        """Return the arguments of :func:`rxdb.session`."""
+        return {"read_only": self.read_only}
+
+    def of_connection(self) -> dict[str, Any]:
+        """Return the execution options of the transaction's connection."""
+        return {"isolation_level": self.isolation_level} if self.isolation_level else {}
+
+
+@dataclass(kw_only=True)
+class _Running:
+    """One try of an outermost transaction."""
+
+    session: Any
+    options: _Options
+    target: Target
+    owner: tuple[object, ...]
+    """The thread and the task that it belongs to: those that it starts inherit the variable."""
+    is_async: bool
+    hooks: list[Callable[[], Any]] = field(default_factory=list)
+    connections: list[Connection] = field(default_factory=list)
+    doomed: BaseException | None = None
+    """What a nested call raised that could not be rolled back alone."""
+
+    def failure(self) -> BaseException | None:
+        """Return the error after which nothing may be stored, even if the function went on."""
+        return self.doomed or next(filter(None, map(rolled_back, self.connections)), None)
+
+
+_running: ContextVar[_Running | None] = ContextVar("rxdb_transaction", default=None)
+
+
+class _Decorator(Protocol):
+    """What a function becomes: the same without its session."""
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[AsyncSession, Given], Coroutine[Any, Any, Result]], /
+    ) -> Callable[Given, Coroutine[Any, Any, Result]]: ...
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[Session, Given], Result], /
+    ) -> Callable[Given, Result]: ...
+
+    @overload  # a method, whose session is not its first parameter
+    def __call__(self, function: Callable[..., Result], /) -> Callable[..., Result]: ...
+
+
+@overload
+def transaction(
+    function: Callable[Concatenate[AsyncSession, Given], Coroutine[Any, Any, Result]], /
+) -> Callable[Given, Coroutine[Any, Any, Result]]: ...
+
+
+@overload
+def transaction(
+    function: Callable[Concatenate[Session, Given], Result], /
+) -> Callable[Given, Result]: ...
+
+
+@overload
+def transaction(function: Callable[..., Result], /) -> Callable[..., Result]: ...
+
+
+@overload
+def transaction(
+    *,
+    url: URLLike | None = None,
+    attempts: int = ATTEMPTS,
+    timeout: float = TIMEOUT,
+    read_only: bool = False,
+    isolation_level: str | None = None,
+) -> _Decorator: ...
+
+
+def transaction(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    url: URLLike | None = None,
+    attempts: int = ATTEMPTS,
+    timeout: float = TIMEOUT,
+    read_only: bool = False,
+    isolation_level: str | None = None,
+) -> Any:
+    """Make a function run in a transaction: ``@rx.transaction`` above ``def move(session, a, b)``.
+
+    The function is then called without its session, ``move(a, b)``. It gets a fresh one each time
+    it is run, an :func:`rxdb.asession` if it is an ``async def``; as the parameter that is called
+    ``session``, or else the first. What it returns is returned after COMMIT; what it raises rolls
+    everything back. To run a function once, call what is returned at once:
+    ``rx.transaction(function)(a, b)``.
+
+    It is run again, with a pause, after a deadlock, a conflict, a lock that was not free in time,
+    and a connection that was lost before COMMIT: at most *attempts* times, and not when *timeout*
+    seconds are over before the next try. The last error is raised then. A connection that is lost
+    during COMMIT is :class:`rxdb.errors.CommitUnknown`, and nothing is run again.
+
+    Called inside of another one on the same database, in the same thread and task, it is a
+    savepoint of that. Only the outermost is run again, and its options count.
+
+    *url* and *read_only* are those of :func:`rxdb.session`; *isolation_level* is one that the
+    database knows, such as ``"SERIALIZABLE"``.
+
+    Raises :class:`rxdb.errors.BadArgument` for what makes no sense.
+    """
+    options = _Options(
+        url=url,
+        attempts=attempts,
+        timeout=timeout,
+        read_only=read_only,
+        isolation_level=isolation_level,
+    )
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        return _decorated(function, options)
+
+    return decorate if function is None else decorate(function)
+
+
+def on_commit(function: Callable[[], Any]) -> None:
+    """Call *function* once after the transaction around this call is committed.
+
+    It is forgotten when that transaction, or the savepoint around this call, is rolled back.
+    Functions are called in the order in which they were given, outside of the transaction. In an
+    asynchronous transaction they may be ``async def``. One that raises undoes nothing: the others
+    are called, and its error is raised then.
+
+    Raises :class:`rxdb.errors.BadArgument` outside of :func:`transaction`.
+    """
+    running = _mine()
+    if running is None:
+        raise BadArgument(
+            "rx.on_commit() belongs into a function that rx.transaction runs, in its own thread "
+            "and task: there is no transaction here."
+        )
+    if not running.is_async and inspect.iscoroutinefunction(function):
+        raise BadArgument("This transaction is not asynchronous, so rx.on_commit() needs a `def`.")
+    running.hooks.append(function)
+
+
+# Calls
+
+
+def _decorated(function: Callable[..., Any], options: _Options) -> Callable[..., Any]:
+    place, signature = _place(function)
+
+    def insert(given: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        before, after = arguments[:place], arguments[place:]
+        if len(before) < place:  # what stands before the session was given by name
+            return function(*before, **{**named, name: given})
+        return function(*before, given, *after, **named)
+
+    name = list(signature.parameters)[place]
+    others = [p for p in signature.parameters.values() if p.name != name]
+    run: Callable[..., Any]
+
+    if inspect.iscoroutinefunction(function):
+
+        @wraps(function)
+        async def run_async(*arguments: Any, **named: Any) -> Any:
+            return await _run_async(lambda given: insert(given, arguments, named), options)
+
+        run = run_async
+    else:
+
+        @wraps(function)
+        def run_sync(*arguments: Any, **named: Any) -> Any:
+            return _run(lambda given: insert(given, arguments, named), options)
+
+        run = run_sync
+    own: Any = run
+    own.__signature__ = signature.replace(parameters=others)
+    return run
+
+
+def _place(function: Callable[..., Any]) -> tuple[int, inspect.Signature]:
+    """Return where the session goes among the parameters."""
+    shown = getattr(function, "__qualname__", repr(function))
+    if not callable(function):
+        raise BadArgument(f"rx.transaction decorates a function, not {function!r}.")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise BadArgument(
+            f"{shown} is a generator: what was yielded cannot be taken back. Return a list."
+        )
+    signature = inspect.signature(function)
+    names = [
+        name
+        for name, parameter in signature.parameters.items()
+        if parameter.kind in {parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD}
+    ]
+    if not names:
+        raise BadArgument(f"{shown} takes no session. Write: def {shown}(session):")
+    return (names.index("session") if "session" in names else 0), signature
+
+
+def _run(call: Callable[[Any], Any], options: _Options) -> Any:
+    outer = _outer(options, is_async=False)
+    if outer is not None:
+        with _nested(outer):
+            if Feature.SAVEPOINTS not in outer.target.dialect.features:
+                return _checked(call(_sync(outer)))
+            with _sync(outer).begin_nested():
+                return _checked(call(_sync(outer)))
+    target = find_target(options.url, read_only=options.read_only)
+    hooks: list[Callable[[], Any]] = []
+
+    def attempt() -> Any:
+        with (
+            session(options.url, **options.of_session()) as given,
+            _begun(given, options, target) as now,
+        ):
+            if options.of_connection():
+                given.connection(execution_options=options.of_connection())
+            result = _checked(call(given))
+            _finish(given, now)
+            hooks[:] = now.hooks
+        return result
+
+    again = _Again(options, target)
+    with again.told():
+        result: Any = Retrying(**again.policy())(attempt)
+    _raise_all([_caught(hook) for hook in hooks])
+    return result
+
+
+async def _run_async(call: Callable[[Any], Any], options: _Options) -> Any:
+    outer = _outer(options, is_async=True)
+    if outer is not None:
+        with _nested(outer):
+            if Feature.SAVEPOINTS not in outer.target.dialect.features:
+                return await call(outer.session)
+            async with outer.session.begin_nested():
+                return await call(outer.session)
+    target = find_target(options.url, is_async=True, read_only=options.read_only)
+    hooks: list[Callable[[], Any]] = []
+
+    async def attempt() -> Any:
+        async with asession(options.url, **options.of_session()) as given:
+            with _begun(given, options, target) as now:
+                if options.of_connection():
+                    await given.connection(execution_options=options.of_connection())
+                result = await call(given)
+                await given.run_sync(lambda _: _finish(given.sync_session, now))
+                hooks[:] = now.hooks
+        return result
+
+    again = _Again(options, target)
+    with again.told():
+        result: Any = await AsyncRetrying(**again.policy())(attempt)
+    _raise_all([await _acaught(hook) for hook in hooks])
+    return result
+
+
+@contextmanager
+def _begun(given: Any, options: _Options, target: Target) -> Iterator[_Running]:
+    """Let nested calls and hooks find this try of a transaction while its function runs."""
+    sync: Session = getattr(given, "sync_session", given)
+    now = _Running(
+        session=given,
+        options=options,
+        target=target,
+        owner=_owner(),
+        is_async=sync is not given,
+    )
+
+    @event.listens_for(sync, "after_begin")
+    def note(session: Session, transaction: object, connection: Connection) -> None:
+        now.connections.append(connection)
+
+    sync.expire_on_commit = False  # the session ends with COMMIT, and results outlive it
+    own: Any = sync
+    own.commit = own.rollback = _refuse
+    token = _running.set(now)
+    try:
+        yield now
+    except SQLAlchemyError as error:
+        # What follows a transaction that the server rolled back is no error of its own: a
+        # savepoint that is gone, or a session that waits for its rollback.
+        failure = now.failure()
+        if failure is None or failure is error:
+            raise
+        raise failure from error
+    finally:
+        _running.reset(token)
+        del own.commit, own.rollback
+
+
+def _finish(given: Session, now: _Running) -> None:
+    """Commit, unless the server has rolled the transaction back and the function went on."""
+    given.flush()
+    failure = now.failure()
+    if failure is not None:
+        raise failure
+    type(given).commit(given)
+
+
+def _refuse() -> None:
+    raise BadArgument(
+        "rx.transaction commits after the function, and it may run the function again: it cannot "
+        "commit or roll back in between. To roll everything back, raise an error."
+    )
+
+
+# Nested calls
+
+
+def _owner() -> tuple[object, ...]:
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no event loop runs in this thread
+        task = None
+    return threading.get_ident(), task
+
+
+def _mine() -> _Running | None:
+    """Return the transaction around this call, of this thread and task."""
+    running = _running.get()
+    return running if running is not None and running.owner == _owner() else None
+
+
+def _outer(options: _Options, *, is_async: bool) -> _Running | None:
+    """Return the transaction that a call belongs to: the one around it on the same database."""
+    outer = _mine()
+    if outer is None:
+        return None
+    target = find_target(options.url, is_async=outer.is_async)
+    if (target.url, target.password) != (outer.target.url, outer.target.password):
+        return None
+    if outer.is_async != is_async and not (outer.is_async and in_greenlet()):
+        kinds = ("asynchronous", "synchronous") if is_async else ("synchronous", "asynchronous")
+        raise BadArgument(
+            f"This {kinds[0]} transaction cannot be a part of the {kinds[1]} one around it. Write "
+            f"both with `async def`, or call this one by: await session.run_sync(...)"
+        )
+    if outer.options.read_only and not options.read_only:
+        raise ReadOnly.of("the transaction around this one was begun with read_only=True")
+    level = options.isolation_level
+    if level is not None and level.upper() != (outer.options.isolation_level or "").upper():
+        raise BadArgument(
+            f"isolation_level={level!r} cannot begin inside of a transaction. Ask for it at the "
+            f"outermost one."
+        )
+    return outer
+
+
+def _sync(outer: _Running) -> Session:
+    """Return the session for a function that runs in the greenlet of an asynchronous one, too."""
+    found: Session = getattr(outer.session, "sync_session", outer.session)
+    return found
+
+
+@contextmanager
+def _nested(outer: _Running) -> Iterator[None]:
+    """Forget the hooks of a savepoint that is rolled back; where there are no savepoints, the
+    whole transaction cannot be stored any more."""
+    kept = len(outer.hooks)
+    try:
+        yield
+    except BaseException as error:
+        del outer.hooks[kept:]
+        if Feature.SAVEPOINTS not in outer.target.dialect.features:
+            outer.doomed = outer.doomed or error
+        raise
+
+
+# Again
+
+
+class _Again:
+    """Whether, and when, a transaction is run again."""
+
+    def __init__(self, options: _Options, target: Target) -> None:
+        self.options, self.target = options, target
+        self.tries = 0
+        self.started = time.monotonic()
+
+    def policy(self) -> dict[str, Any]:
+        """Return the arguments of tenacity."""
+        stop = stop_after_attempt(self.options.attempts) | stop_before_delay(self.options.timeout)
+        return {
+            "stop": stop,
+            "wait": self._pause,
+            "retry": retry_if_exception(self._helps),
+            "reraise": True,
+        }
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Say in the last error how often it was tried."""
+        try:
+            yield
+        except Exception as error:
+            if self.tries > 1 and self._is_passing(error):
+                seconds = time.monotonic() - self.started
+                error.add_note(
+                    f"rx.transaction ran it {self.tries} times in {seconds:.1f} s, each time in "
+                    f"vain. Make it shorter, or allow more: attempts=, timeout="
+                )
+            raise
+
+    def _helps(self, error: BaseException) -> bool:
+        self.tries += 1
+        return self._is_passing(error)
+
+    def _is_passing(self, error: BaseException | None) -> bool:
+        """Whether *error*, or what it was raised from, is over when the function is run again."""
+        while error is not None:
+            if isinstance(error, CommitUnknown):
+                return self.options.read_only
+            if isinstance(error, DatabaseError):
+                return self._is_retryable(error)
+            error = error.__cause__ if isinstance(error, Exception) else None
+        return False
+
+    def _is_retryable(self, error: DatabaseError) -> bool:
+        if isinstance(error, ReadOnly) and self.options.read_only:
+            return False
+        if isinstance(error, (ConnectionLost, Deadlock, LockTimeout, SerializationFailure)):
+            return True
+        orig = getattr(error, "orig", None)
+        dialect = self.target.dialect
+        return orig is not None and dialect.error_code(orig) in dialect.retryable
+
+    def _pause(self, state: RetryCallState) -> float:
+        error = state.outcome and state.outcome.exception()
+        is_away = isinstance(error, (ConnectionLost, ReadOnly))
+        return (AFTER_A_LOSS if is_away else AFTER_A_CONFLICT)(state)
+
+
+# Results and hooks
+
+
+def _checked(result: Any) -> Any:
+    """Refuse a coroutine: it would run after the transaction."""
+    if inspect.iscoroutine(result):
+        result.close()
+        raise BadArgument("The function returned a coroutine. Write it with `async def`.")
+    return result
+
+
+def _caught(hook: Callable[[], Any]) -> Exception | None:
+    try:
+        _checked(hook())
+    except Exception as error:  # noqa: BLE001 - the others have their turn
+        return error
+    return None
+
+
+async def _acaught(hook: Callable[[], Any]) -> Exception | None:
+    try:
+        result = hook()
+        if inspect.isawaitable(result):
+            await result
+    except Exception as error:  # noqa: BLE001 - the others have their turn
+        return error
+    return None
+
+
+def _raise_all(results: Iterable[Exception | None]) -> None:
+    errors = [error for error in results if error is not None]
+    for error in errors:
+        error.add_note("It was raised by a function of rx.on_commit: the transaction is committed.")
+    if len(errors) > 1:
+        raise ExceptionGroup("Functions of rx.on_commit failed", errors)
+    if errors:
+        raise errors[0]

@@ -1,0 +1,473 @@
+"""What rx.transaction promises, on every server and driver."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import databases
+import pytest
+from conftest import OpenSession
+from databases import at_once, is_async
+from proxy import Relay, relay
+from sqlalchemy import URL, Engine, exc, update
+from sqlmodel import Field, Session, col, select
+
+import rxdb as rx
+from rxdb import Feature, Target
+
+
+class Account(rx.Model, table=True):
+    """A key of its own, so that servers without generated keys take part."""
+
+    number: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    amount: int
+
+
+Transact = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def _accounts(engine: Engine, run: databases.Run) -> None:
+    def create() -> None:
+        Account.__table__.create(engine)  # type: ignore[attr-defined]
+        with Session(engine) as session:
+            session.add_all([Account(number=1, amount=10), Account(number=2, amount=10)])
+            session.commit()
+
+    run(create)
+
+
+@pytest.fixture
+def transact(target: Target, url: str, open_session: OpenSession) -> Transact:
+    """Run a function with a session in a transaction of the database and driver under test."""
+
+    made: Any = rx.transaction
+
+    def transact(function: Callable[[Session], Any], place: str | URL = url, **options: Any) -> Any:
+        if not is_async(target):
+            return made(url=place, **options)(function)()
+        from sqlalchemy.util import await_only
+
+        async def work(session: Any) -> Any:
+            return await session.run_sync(function)
+
+        return await_only(made(url=place, **options)(work)())
+
+    return transact
+
+
+def meeting(target: Target, count: int) -> Callable[[], None]:
+    """Return a function that returns when it was called *count* times."""
+    tasks, threads = asyncio.Barrier(count), threading.Barrier(count, timeout=20)
+
+    def meet() -> None:
+        if is_async(target):
+            from sqlalchemy.util import await_only
+
+            await_only(asyncio.wait_for(tasks.wait(), 20))
+        else:
+            threads.wait()
+
+    return meet
+
+
+def add(session: Session, number: int, amount: int) -> None:
+    """Change a row by one statement, as it is at that moment."""
+    change = update(Account).where(col(Account.number) == number)
+    session.execute(change.values(amount=col(Account.amount) + amount))
+
+
+def amounts(open_session: OpenSession) -> dict[int, int]:
+    with open_session() as session:
+        return {a.number: a.amount for a in session.exec(select(Account)).all()}
+
+
+def test_what_it_did_is_stored_and_what_it_returns_is_returned(
+    transact: Transact, open_session: OpenSession
+) -> None:
+    def work(session: Session) -> Account:
+        add(session, 1, -3)
+        return session.exec(select(Account).where(Account.number == 1)).one()
+
+    assert transact(work).amount == 7
+    assert amounts(open_session) == {1: 7, 2: 10}
+
+
+def test_an_error_rolls_everything_back_and_is_not_repeated(
+    transact: Transact, open_session: OpenSession
+) -> None:
+    calls = []
+
+    def work(session: Session) -> None:
+        calls.append(1)
+        add(session, 1, -3)
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        transact(work)
+    assert calls == [1]
+    assert amounts(open_session) == {1: 10, 2: 10}
+
+
+def test_a_violated_constraint_is_not_repeated(transact: Transact) -> None:
+    calls = []
+
+    def work(session: Session) -> None:
+        calls.append(1)
+        session.add(Account(number=1, amount=0))
+
+    with pytest.raises(rx.UniqueViolation):
+        transact(work)
+    assert calls == [1]
+
+
+def test_read_only_refuses_to_write(transact: Transact, open_session: OpenSession) -> None:
+    with pytest.raises(rx.ReadOnly):
+        transact(lambda session: add(session, 1, 1), read_only=True)
+    assert amounts(open_session) == {1: 10, 2: 10}
+
+
+@pytest.mark.needs(Feature.SKIP_LOCKED)  # a server that locks rows
+def test_a_deadlock_is_repeated_and_both_are_stored(
+    target: Target, transact: Transact, open_session: OpenSession
+) -> None:
+    meet, calls = meeting(target, 2), []
+
+    def move(session: Session, source: int, to: int) -> None:
+        calls.append(source)
+        add(session, source, -1)
+        if len(calls) <= 2:
+            meet()
+        add(session, to, 1)
+
+    results = at_once(
+        target,
+        lambda: transact(lambda session: move(session, 1, 2)),
+        lambda: transact(lambda session: move(session, 2, 1)),
+    )
+    assert results == [None, None]
+    assert len(calls) == 3
+    assert amounts(open_session) == {1: 10, 2: 10}
+
+
+@pytest.mark.needs(Feature.SKIP_LOCKED)
+def test_serializable_transactions_that_conflict_are_repeated(
+    target: Target, transact: Transact, open_session: OpenSession
+) -> None:
+    """Each may take 15 where the sum is 20: READ COMMITTED would let both."""
+    meet, calls = meeting(target, 2), []
+
+    def take(session: Session, number: int) -> bool:
+        calls.append(number)
+        total = sum(session.exec(select(Account.amount)).all())
+        if len(calls) <= 2:
+            meet()
+        if total >= 15:
+            add(session, number, -15)
+        return total >= 15
+
+    def run(number: int) -> bool:
+        found: bool = transact(
+            lambda session: take(session, number), isolation_level="SERIALIZABLE"
+        )
+        return found
+
+    results = at_once(target, lambda: run(1), lambda: run(2))
+    assert sorted(results) == [False, True]
+    assert len(calls) == 3
+    assert sum(amounts(open_session).values()) == 5
+
+
+@pytest.mark.needs(Feature.SKIP_LOCKED)
+def test_a_deadlock_that_was_swallowed_is_not_stored_by_half(
+    target: Target, transact: Transact, open_session: OpenSession
+) -> None:
+    """MySQL goes on with a new transaction, PostgreSQL answers COMMIT with ROLLBACK."""
+    meet, calls = meeting(target, 2), []
+
+    def move(session: Session, source: int, to: int) -> None:
+        calls.append(source)
+        add(session, source, -1)
+        if len(calls) <= 2:
+            meet()
+        try:
+            add(session, to, 1)
+        except rx.Deadlock:
+            return
+
+    at_once(
+        target,
+        lambda: transact(lambda session: move(session, 1, 2)),
+        lambda: transact(lambda session: move(session, 2, 1)),
+    )
+    assert len(calls) == 3
+    assert amounts(open_session) == {1: 10, 2: 10}
+
+
+def test_the_last_error_tells_how_often_it_was_tried(transact: Transact) -> None:
+    calls = []
+
+    def work(session: Session) -> None:
+        calls.append(1)
+        raise rx.LockTimeout("words")
+
+    with pytest.raises(rx.LockTimeout, match="words") as raised:
+        transact(work, attempts=3)
+    assert calls == [1, 1, 1]
+    (note,) = raised.value.__notes__
+    assert note.startswith("rx.transaction ran it 3 times in ")
+    assert note.endswith("attempts=, timeout=")
+
+
+def test_no_try_begins_when_the_time_is_up(transact: Transact) -> None:
+    calls = []
+
+    def work(session: Session) -> None:
+        calls.append(1)
+        raise rx.LockTimeout("words")
+
+    with pytest.raises(rx.LockTimeout):
+        transact(work, attempts=1000, timeout=0.001)
+    assert calls == [1]
+
+
+def test_what_was_raised_from_a_passing_error_is_repeated(transact: Transact) -> None:
+    calls = []
+
+    def work(session: Session) -> int:
+        calls.append(1)
+        if len(calls) == 1:
+            raise KeyError from rx.Deadlock("words")
+        return len(calls)
+
+    assert transact(work) == 2
+
+
+# Nested calls
+
+
+@pytest.mark.needs(Feature.SAVEPOINTS)
+def test_a_nested_call_is_a_savepoint(transact: Transact, open_session: OpenSession) -> None:
+    def fail(session: Session) -> None:
+        add(session, 1, 100)
+        raise KeyError
+
+    def outer(session: Session) -> None:
+        add(session, 1, 1)
+        with pytest.raises(KeyError):
+            transact(fail)
+        transact(lambda inner: add(inner, 2, 1))
+
+    transact(outer)
+    assert amounts(open_session) == {1: 11, 2: 11}
+
+
+def test_a_nested_call_is_rolled_back_with_the_outermost(
+    transact: Transact, open_session: OpenSession
+) -> None:
+    def outer(session: Session) -> None:
+        transact(lambda inner: add(inner, 1, 1))
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        transact(outer)
+    assert amounts(open_session) == {1: 10, 2: 10}
+
+
+def test_only_the_outermost_is_run_again(transact: Transact, open_session: OpenSession) -> None:
+    calls = []
+
+    def inner(session: Session) -> None:
+        calls.append("inner")
+        add(session, 1, 1)
+        if len(calls) == 2:
+            raise rx.Deadlock("words")
+
+    def outer(session: Session) -> None:
+        calls.append("outer")
+        transact(inner)
+
+    transact(outer)
+    assert calls == ["outer", "inner"] * 2
+    assert amounts(open_session) == {1: 11, 2: 10}
+
+
+def test_where_there_are_no_savepoints_half_is_never_stored(
+    target: Target, transact: Transact, open_session: OpenSession
+) -> None:
+    if Feature.SAVEPOINTS in target.dialect.features:
+        pytest.skip(f"{target.dialect.name} has savepoints")
+
+    def fail(session: Session) -> None:
+        add(session, 1, 100)
+        raise KeyError("inner")
+
+    def outer(session: Session) -> None:
+        with pytest.raises(KeyError):
+            transact(fail)
+
+    with pytest.raises(KeyError, match="inner"):
+        transact(outer)
+    assert amounts(open_session) == {1: 10, 2: 10}
+
+
+# After the commit
+
+
+def test_hooks_run_once_in_their_order_after_the_commit(
+    target: Target, transact: Transact, open_session: OpenSession
+) -> None:
+    seen: list[int] = []
+    calls: list[int] = []
+
+    def look() -> None:
+        seen.append(amounts(open_session)[1])
+
+    async def look_async() -> None:
+        from sqlalchemy.util import greenlet_spawn
+
+        await greenlet_spawn(look)
+
+    def work(session: Session) -> None:
+        calls.append(1)
+        rx.on_commit(lambda: seen.append(len(calls)))
+        add(session, 1, 1)
+        rx.on_commit(look_async if is_async(target) else look)
+        if len(calls) == 1:
+            raise rx.Deadlock("words")
+
+    transact(work)
+    assert seen == [2, 11]
+
+
+@pytest.mark.needs(Feature.SAVEPOINTS)
+def test_hooks_of_a_savepoint_that_is_rolled_back_are_forgotten(transact: Transact) -> None:
+    seen: list[str] = []
+
+    def fail(session: Session) -> None:
+        rx.on_commit(lambda: seen.append("inner"))
+        raise KeyError
+
+    def note(session: Session) -> None:
+        rx.on_commit(lambda: seen.append("last"))
+
+    def outer(session: Session) -> None:
+        rx.on_commit(lambda: seen.append("first"))
+        with pytest.raises(KeyError):
+            transact(fail)
+        transact(note)
+        assert seen == []
+
+    transact(outer)
+    assert seen == ["first", "last"]
+
+
+def test_a_hook_that_raises_undoes_nothing_and_repeats_nothing(
+    transact: Transact, open_session: OpenSession
+) -> None:
+    seen: list[int] = []
+
+    def fail() -> None:
+        raise rx.Deadlock("of the hook")
+
+    def work(session: Session) -> None:
+        add(session, 1, 1)
+        rx.on_commit(fail)
+        rx.on_commit(lambda: seen.append(1))
+
+    with pytest.raises(rx.Deadlock, match="of the hook") as raised:
+        transact(work)
+    assert "the transaction is committed" in raised.value.__notes__[0]
+    assert seen == [1]
+    assert amounts(open_session) == {1: 11, 2: 10}
+
+
+# A connection that is lost
+
+COMMIT = b"COMMIT"
+
+
+@contextmanager
+def between(target: Target, open_session: OpenSession) -> Iterator[tuple[Relay, URL]]:
+    """Put a relay before the server, where there is one; it reads what is not encrypted."""
+    if target.url.host is None or target.url.port is None:
+        pytest.skip(f"{target.dialect.name} has no network in between")
+    with relay(target.url.host, target.url.port) as through:
+        place = target.url.set(port=through.port).update_query_dict({"sslmode": "disable"})
+        with open_session(place) as session:  # connect: the settings are committed, too
+            session.exec(select(Account)).all()
+        yield through, place
+
+
+@pytest.mark.parametrize("stage", ["before", "after"])
+def test_a_connection_lost_before_the_commit_is_met_with_one_repetition(
+    target: Target, transact: Transact, open_session: OpenSession, stage: str
+) -> None:
+    calls = []
+
+    def work(session: Session) -> None:
+        calls.append(1)
+        add(session, 1, 1)
+        add(session, 2, 1)
+
+    with between(target, open_session) as (through, place):
+        through.cut = b"UPDATE", stage
+        transact(work, place)
+    assert len(calls) == 2
+    assert amounts(open_session) == {1: 11, 2: 11}
+
+
+@pytest.mark.parametrize(("stage", "stored"), [("before", 10), ("after", 11)])
+def test_a_connection_lost_during_commit_is_not_repeated(
+    target: Target, transact: Transact, open_session: OpenSession, stage: str, stored: int
+) -> None:
+    calls, hooks = [], []
+
+    def work(session: Session) -> None:
+        calls.append(1)
+        add(session, 1, 1)
+        rx.on_commit(lambda: hooks.append(1))
+
+    with between(target, open_session) as (through, place):
+        through.cut = COMMIT, stage
+        with pytest.raises(rx.CommitUnknown) as raised:
+            transact(work, place)
+    assert isinstance(raised.value, rx.ConnectionLost)
+    assert isinstance(raised.value, exc.DBAPIError)
+    assert "Look for its rows" in str(raised.value)
+    assert (calls, hooks) == ([1], [])
+    assert amounts(open_session) == {1: stored, 2: 10}
+
+
+def test_an_ordinary_commit_tells_the_same(target: Target, open_session: OpenSession) -> None:
+    def work(place: URL) -> None:
+        with open_session(place) as session:
+            add(session, 1, 1)
+            session.commit()
+
+    with between(target, open_session) as (through, place):
+        through.cut = COMMIT, "after"
+        with pytest.raises(rx.CommitUnknown):
+            work(place)
+    assert amounts(open_session) == {1: 11, 2: 10}
+
+
+@pytest.mark.parametrize("word", [b"UPDATE", b"ROLLBACK"])
+def test_a_connection_lost_elsewhere_is_no_unknown_commit(
+    target: Target, open_session: OpenSession, word: bytes
+) -> None:
+    def work(place: URL) -> None:
+        with open_session(place) as session:
+            add(session, 1, 1)
+            session.rollback()
+
+    with between(target, open_session) as (through, place):
+        through.cut = word, "before"
+        with pytest.raises(rx.ConnectionLost) as raised:
+            work(place)
+    assert not isinstance(raised.value, rx.CommitUnknown)
+    assert amounts(open_session) == {1: 10, 2: 10}
