@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rxdb.engine import dispose as dispose
     from rxdb.engine import get_async_engine as get_async_engine
     from rxdb.engine import get_engine as get_engine
+    from rxdb.engine import pool_status as pool_status
     from rxdb.errors import BadArgument as BadArgument
     from rxdb.errors import BadConfig as BadConfig
     from rxdb.errors import BadPlugin as BadPlugin
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from rxdb.errors import NotInitialized as NotInitialized
     from rxdb.errors import NotNullViolation as NotNullViolation
     from rxdb.errors import OutsideTransaction as OutsideTransaction
+    from rxdb.errors import PoolTimeout as PoolTimeout
     from rxdb.errors import ReadOnly as ReadOnly
     from rxdb.errors import RebuildFailed as RebuildFailed
     from rxdb.errors import RxdbError as RxdbError
@@ -82,6 +84,7 @@ if TYPE_CHECKING:
     from rxdb.model import Model as Model
     from rxdb.model import ModelRegistry as ModelRegistry
     from rxdb.model import create_all as create_all
+    from rxdb.pool import PoolStatus as PoolStatus
     from rxdb.sessions import asession as asession
     from rxdb.sessions import session as session
     from rxdb.transactions import on_commit as on_commit
@@ -98,7 +101,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "rxdb.config": ("Config", "DBConfig", "get_config", "secret", "set_config"),
     "rxdb.dialect": ("Dialect", "Driver", "Feature", "Target"),
-    "rxdb.engine": ("adispose", "dispose", "get_async_engine", "get_engine"),
+    "rxdb.engine": ("adispose", "dispose", "get_async_engine", "get_engine", "pool_status"),
     "rxdb.errors": (
         "BadArgument",
         "BadConfig",
@@ -134,6 +137,7 @@ _HOMES = {
         "NotInitialized",
         "NotNullViolation",
         "OutsideTransaction",
+        "PoolTimeout",
         "ReadOnly",
         "RebuildFailed",
         "RxdbError",
@@ -151,6 +155,7 @@ _HOMES = {
     "rxdb.migrations.state": ("SchemaState", "check_schema", "ready"),
     "rxdb.migrations.waiting": ("wait",),
     "rxdb.model": ("Model", "ModelRegistry", "create_all"),
+    "rxdb.pool": ("PoolStatus",),
     "rxdb.sessions": ("asession", "session"),
     "rxdb.transactions": ("on_commit", "transaction"),
     "rxdb.types": ("JSON", "BigInteger", "Text", "UTCDateTime", "json_path"),

@@ -10,41 +10,38 @@ import atexit
 import ctypes
 import os
 import re
-import time
 import weakref
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import URL, Engine, create_engine, event
-from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy import URL, Engine, QueuePool, create_engine, event
 
 from rxdb import config, failures
 from rxdb.config import DBConfig
 from rxdb.dialect import Feature, Target, is_secret, take
 from rxdb.errors import FolderMissing, NoEventLoop, ReadOnly
+from rxdb.pool import AsyncFairPool, FairPool, PoolStatus, status
 from rxdb.url import parse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from sqlalchemy.engine import Dialect as SQLAlchemyDialect
-    from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.ext.asyncio import AsyncEngine
-    from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
+    from rxdb.pool import Limit
 
-PING_AFTER_IDLE = 30.0
-"""Seconds that a pooled connection may have been idle before it is tested at its next use. A test
-is a round trip of its own: at each checkout, a read-only session would take two instead of one."""
 
 QUERY = re.compile(r"\s*(SELECT|SHOW|EXPLAIN|DESCRIBE)\b(?!.*\bINTO\b)", re.IGNORECASE | re.DOTALL)
 """What a server that cannot refuse to write itself is asked by a read-only session."""
 
 URLLike = str | URL | DBConfig
+
+Made = TypeVar("Made", Engine, "AsyncEngine")
 
 
 @dataclass
@@ -52,6 +49,7 @@ class _Kept:
     """The engines of one process, or the asynchronous ones of one event loop."""
 
     sync: dict[object, Engine] = field(default_factory=dict)
+    limits: dict[object, Limit] = field(default_factory=dict)
     loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = field(
         default_factory=weakref.WeakKeyDictionary
     )
@@ -63,6 +61,7 @@ class _Loop:
     """The engines of one event loop, and what ends them with it."""
 
     engines: dict[object, AsyncEngine] = field(default_factory=dict)
+    limits: dict[object, Limit] = field(default_factory=dict)
     keeper: AsyncGenerator[None] | None = None
 
 
@@ -87,7 +86,7 @@ def get_engine(
     with _kept.lock:
         if key not in _kept.sync:
             _ensure_folder(target, create=create)
-            _kept.sync[key] = build(target, **_application_options())
+            _kept.sync[key] = _within(_kept.limits, build, target)
         return _kept.sync[key]
 
 
@@ -120,7 +119,7 @@ def get_async_engine(
         kept.keeper = _dispose_with_loop(kept)
         with suppress(StopIteration):
             kept.keeper.asend(None).send(None)  # to its yield; the loop now knows of it
-    engine = build_async(target, **_application_options())
+    engine = _within(kept.limits, build_async, target)
     kept.engines[key] = engine
     return engine
 
@@ -133,6 +132,7 @@ def dispose() -> None:
     with _kept.lock:
         engines = list(_kept.sync.values())
         _kept.sync.clear()
+        _kept.limits.clear()
     for engine in engines:
         engine.dispose()
 
@@ -142,6 +142,29 @@ async def adispose() -> None:
     kept = _kept.loops.pop(asyncio.get_running_loop(), None)
     if kept is not None and kept.keeper is not None:
         await kept.keeper.aclose()
+
+
+def pool_status(url: URLLike | None = None) -> PoolStatus:
+    """Return how the connections of a database are used, in this process.
+
+    Without *url* it is the configured database. Within an event loop the connections of its
+    asynchronous engines count as well. Engines that were not used yet, and those whose pool the
+    application chose, count nothing.
+
+    Raises what :func:`rxdb.parse` raises.
+    """
+    try:
+        kept = _kept.loops.get(asyncio.get_running_loop())
+    except RuntimeError:
+        kept = None
+    found: list[Engine | AsyncEngine | None] = []
+    for is_async, engines in ((False, _kept.sync), (True, kept.engines if kept else {})):
+        if engines:
+            target = find_target(url, is_async=is_async)
+            keys = [_key(replace(target, read_only=read_only)) for read_only in (False, True)]
+            found += [engines.get(key) for key in keys]
+    pools = [engine.pool for engine in found if engine is not None]
+    return status(pool for pool in pools if isinstance(pool, FairPool))
 
 
 def build(target: Target, **options: Any) -> Engine:
@@ -156,7 +179,7 @@ def build_async(target: Target, **options: Any) -> AsyncEngine:
     """Create the asynchronous engine for *target*; *options* win over what the dialect asks for."""
     from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415 - needs greenlet
 
-    url, arguments = _arguments(target, options)
+    url, arguments = _arguments(target, options, is_async=True)
     engine = create_async_engine(url, **arguments)
     _prepare(engine.sync_engine, target, options)
     return engine
@@ -190,6 +213,23 @@ def _key(target: Target) -> object:
     return (target.url, target.url.password, target.password, target.read_only)
 
 
+def _within(limits: dict[object, Limit], build: Callable[..., Made], target: Target) -> Made:
+    """Build an engine that shares its limit with the other one of the same database.
+
+    Where one connection writes at a time, the others that are to write wait for it with a
+    connection in their hands. They must not take those of the readers.
+    """
+    options = _application_options()
+    if Feature.CONCURRENT_WRITES not in target.dialect.features:
+        return build(target, **options)
+    key = _key(replace(target, read_only=False))
+    made = build(target, **({"limit": limits[key]} if key in limits else {}), **options)
+    pool = made.pool
+    if isinstance(pool, FairPool):
+        limits.setdefault(key, pool.shared)
+    return made
+
+
 def _application_options() -> dict[str, Any]:
     return {**config.engine_options(), **config.get_config().engine_options}
 
@@ -203,14 +243,30 @@ def _ensure_folder(target: Target, *, create: bool) -> None:
     Path(file).parent.mkdir(parents=True, exist_ok=True)
 
 
-def _arguments(target: Target, options: dict[str, Any]) -> tuple[URL, dict[str, Any]]:
-    """Return what ``create_engine`` gets; connect arguments of both sides are merged."""
+def _arguments(
+    target: Target, options: dict[str, Any], *, is_async: bool = False
+) -> tuple[URL, dict[str, Any]]:
+    """Return what ``create_engine`` gets; connect arguments of both sides are merged.
+
+    The pool is rxdb's where the application names none and SQLAlchemy would use its QueuePool.
+    """
     url, connect_args = target.dialect.translate(target)
     url, secrets = take(url, [option for option in url.query if is_secret(option)])
     defaults = target.dialect.engine_options(target)
     own = options.get("connect_args", {})
     merged = {**connect_args, **secrets, **defaults.get("connect_args", {}), **own}
-    return url, {**defaults, **options, **_fresh_reads(target), "connect_args": merged}
+    arguments = {**defaults, **options, **_fresh_reads(target), "connect_args": merged}
+    limit = arguments.pop("limit", None)
+    default: Any = url.get_dialect(is_async)
+    usual = arguments.get("poolclass") or default.get_pool_class(url)
+    if "pool" in options or "poolclass" in options or not issubclass(usual, QueuePool):
+        return url, arguments
+    pool = {
+        "poolclass": AsyncFairPool if is_async else FairPool,
+        "test_idle": "pool_pre_ping" not in options,
+        **({"limit": limit} if limit else {}),
+    }
+    return url, {**arguments, **pool}
 
 
 def _fresh_reads(target: Target) -> dict[str, Any]:
@@ -225,32 +281,10 @@ def _prepare(engine: Engine, target: Target, options: dict[str, Any]) -> None:
         _ask_for_password(engine, target.password)  # before a dialect's own do_connect
     target.dialect.prepare(engine, target)
     failures.attach(engine, target)
-    if "pool_pre_ping" not in options:
-        _ping_after_idle(engine)
     if target.read_only and Feature.READ_ONLY not in target.dialect.features:
         _refuse_to_write(engine)
     if _fresh_reads(target):
         _spare_the_rollback(engine)
-
-
-def _ping_after_idle(engine: Engine) -> None:
-    """Test a pooled connection when it was idle for long; a dead one is replaced, with its pool."""
-
-    @event.listens_for(engine, "checkin")
-    def note(connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
-        record.info["rxdb_idle_since"] = time.monotonic()
-
-    @event.listens_for(engine, "checkout")
-    def test(
-        connection: DBAPIConnection, record: ConnectionPoolEntry, proxy: PoolProxiedConnection
-    ) -> None:
-        since = record.info.get("rxdb_idle_since")
-        if since is None or time.monotonic() - since < PING_AFTER_IDLE:
-            return
-        try:
-            engine.dialect.do_ping(connection)
-        except engine.dialect.loaded_dbapi.Error as error:
-            raise InvalidatePoolError from error
 
 
 def _ask_for_password(engine: Engine, ask: Callable[[], str]) -> None:
@@ -292,6 +326,7 @@ async def _dispose_with_loop(kept: _Loop) -> AsyncGenerator[None]:
     finally:
         engines = list(kept.engines.values())
         kept.engines.clear()
+        kept.limits.clear()
         for engine in engines:
             await engine.dispose()
 
@@ -310,6 +345,9 @@ def _forget_after_fork() -> None:
     ]
     engines = [*inherited.sync.values(), *loops]
     pools = [engine.pool for engine in engines]
+    for pool in pools:
+        if isinstance(pool, FairPool):
+            pool.shared.forget()
     if pools:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(pools))
     for engine in engines:

@@ -262,6 +262,20 @@ class SerializationFailure(DatabaseError):
         )
 
 
+class PoolTimeout(RxdbError, TimeoutError):
+    """All connections that may be open are in use, and none came back in time."""
+
+    @classmethod
+    def of(cls, seconds: float, out: int, waiting: int, size: int) -> PoolTimeout:
+        others = f"{waiting} more wait" if waiting > 1 else "nobody else waits"
+        return cls(
+            f"No connection came free within {seconds:g} s: all {out} are in use, and {others}. "
+            f"End each session where its work ends; a thread that holds one and waits for a "
+            f"second keeps both. To allow more: rx.Config(engine_options="
+            f'{{"pool_size": {max(2 * size, out + 1)}}})'
+        )
+
+
 class LockTimeout(DatabaseError, TimeoutError):
     """A lock was not free in time."""
 

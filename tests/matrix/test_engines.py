@@ -23,7 +23,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 import rxdb as rx
 from rxdb import Feature, Target
-from rxdb import engine as engines
+from rxdb import pool as pools
 
 ONE = text("SELECT 1")
 sync_driver = pytest.mark.sync_driver
@@ -80,7 +80,7 @@ def kill_pooled(engine: Engine) -> None:
 def test_a_connection_that_was_idle_is_tested(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "PING_AFTER_IDLE", 0.0)
+    monkeypatch.setattr(pools, "PING_AFTER_IDLE", 0.0)
     kill_pooled(engine)
     with engine.connect() as connection:
         assert connection.scalar(ONE) == 1
