@@ -247,6 +247,13 @@ class Config:
     """What the first session of a process does when the database is not at the newest revision:
     ``"warn"``, ``"raise"``, ``"migrate"`` or ``"ignore"``."""
 
+    slow_statement: float | None = None
+    """Seconds from which a statement is told to the logger ``rxdb.slow``; None tells of none."""
+
+    comment_statements: bool = False
+    """Whether each statement carries the application's line as a comment, for the server's own
+    logs and views."""
+
     folder: Path | None = None
     """Where a relative path of a database file starts; None means the current folder."""
 
@@ -259,6 +266,11 @@ class Config:
             raise BadConfig(
                 f"There is no on_outdated_schema={self.on_outdated_schema!r}. "
                 f"{suggest(str(self.on_outdated_schema), POLICIES)}"
+            )
+        if self.slow_statement is not None and not _is_duration(self.slow_statement):
+            raise BadConfig(
+                f"Config.slow_statement is a number of seconds, not {self.slow_statement!r}. "
+                f"Write: slow_statement=0.5"
             )
         if not isinstance(self.engine_options, Mapping):
             raise BadConfig("Config.engine_options is a dict. Write: engine_options={'echo': True}")
@@ -376,6 +388,11 @@ def _environment(names: Sequence[str]) -> Setting | None:
         if value := os.environ.get(name, "").strip():
             return Setting(url=value, source=name)
     return None
+
+
+def _is_duration(value: object) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and value >= 0  # type: ignore[operator]
 
 
 def _blank(url: object) -> bool:

@@ -18,9 +18,10 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import URL, Engine, QueuePool, create_engine, event
+import sqlalchemy
+from sqlalchemy import URL, Engine, QueuePool, event
 
-from rxdb import config, failures
+from rxdb import config, failures, observing
 from rxdb.config import DBConfig
 from rxdb.dialect import Feature, Target, is_secret, take
 from rxdb.errors import FolderMissing, NoEventLoop, ReadOnly
@@ -170,17 +171,17 @@ def pool_status(url: URLLike | None = None) -> PoolStatus:
 def build(target: Target, **options: Any) -> Engine:
     """Create the engine for *target*; *options* win over what the dialect asks for."""
     url, arguments = _arguments(target, options)
-    engine = create_engine(url, **arguments)
+    engine = sqlalchemy.create_engine(url, **arguments)  # by its name: instrumentation replaces it
     _prepare(engine, target, options)
     return engine
 
 
 def build_async(target: Target, **options: Any) -> AsyncEngine:
     """Create the asynchronous engine for *target*; *options* win over what the dialect asks for."""
-    from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415 - needs greenlet
+    from sqlalchemy.ext import asyncio as sa_asyncio  # noqa: PLC0415 - needs greenlet
 
     url, arguments = _arguments(target, options, is_async=True)
-    engine = create_async_engine(url, **arguments)
+    engine = sa_asyncio.create_async_engine(url, **arguments)
     _prepare(engine.sync_engine, target, options)
     return engine
 
@@ -281,6 +282,7 @@ def _prepare(engine: Engine, target: Target, options: dict[str, Any]) -> None:
         _ask_for_password(engine, target.password)  # before a dialect's own do_connect
     target.dialect.prepare(engine, target)
     failures.attach(engine, target)
+    observing.attach(engine, target, config.get_config())
     if target.read_only and Feature.READ_ONLY not in target.dialect.features:
         _refuse_to_write(engine)
     if _fresh_reads(target):

@@ -211,7 +211,7 @@ def test_the_configuration_of_reflex_is_understood(text: str, write: Write, tmp_
         ),
         (
             f"{HEAD}config = rx.Config(\n    nonsense='a.db',\n)",
-            "{file}, line 2: Config has no option 'nonsense'. Known: app_name, async_db_url, db_ur",
+            "{file}, line 2: Config has no option 'nonsense'. Known: app_name, async_db_url, comm",
         ),
         (
             f"{HEAD}config = rx.Config(db_url=rx.DBConfig.sqlite('a.db', hots='h'))",
