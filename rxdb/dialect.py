@@ -45,6 +45,7 @@ class Feature(Enum):
     GENERATED_KEYS = "number the rows of an integer primary key by itself"
     JSON_PATHS = "find a part of a JSON document"
     LONG_DECIMALS = "keep decimals of more than 38 digits"
+    LOCK_TIMEOUT = "stop waiting for a lock after the time that a session allows"
     READ_ONLY = "refuse by itself to write for a read-only session"
     REFLECTED_CONSTRAINTS = "tell which constraints a table has"
     SAVEPOINTS = "roll back part of a transaction"
@@ -52,6 +53,7 @@ class Feature(Enum):
     SEVERAL_HOSTS = "take several hosts in one URL and connect to the first that answers"
     SEVERAL_PROCESSES = "let two processes work on one database"
     SKIP_LOCKED = "select rows that no other transaction holds"
+    STATEMENT_TIMEOUT = "stop a statement after the time that a session allows"
     TLS = "encrypt the connection when sslmode=require asks for it"
     TRANSACTIONAL_DDL = "roll back CREATE, ALTER and DROP"
 
@@ -174,6 +176,16 @@ class Details(NamedTuple):
     """The columns of that table."""
 
 
+class Limits(NamedTuple):
+    """How long the statements of a session may take, in seconds; None is what the server says."""
+
+    statement: float | None = None
+    """One statement."""
+
+    lock: float | None = None
+    """Waiting for a lock that another transaction holds."""
+
+
 def unchanged(url: URL, folder: Path) -> URL:
     """Leave the URL as it is."""
     return url
@@ -219,6 +231,10 @@ def unchecked(connection: Connection, revision: str) -> AbstractContextManager[N
 def no_limit(seconds: float) -> tuple[str, ...]:
     """Wait for locks as long as the server does."""
     return ()
+
+
+def unlimited(connection: Connection, limits: Limits) -> None:
+    """Limit nothing: the backend declares neither timeout."""
 
 
 def trusted(connection: Connection) -> bool:
@@ -347,6 +363,11 @@ class Dialect:
     """Return the statements that limit, in seconds, how long a statement of this connection waits
     for a lock that running traffic holds."""
 
+    limit: Callable[[Connection, Limits], Callable[[DBAPIConnection], None] | None] = unlimited
+    """Limit the statements of the transaction that is about to begin on this connection. Return
+    what takes it back when the connection goes back to its pool, or None where the end of the
+    transaction does. That is called inside of a transaction, and must not end it."""
+
     migrating: Callable[[Connection, Target], AbstractContextManager[None]] = unguarded
     """Surround all revisions of one run; entered and left outside of a transaction."""
 
@@ -443,13 +464,18 @@ def show(url: URL) -> str:
 
 def run(connection: DBAPIConnection, *statements: str) -> None:
     """Execute *statements* on a connection that was just made, and end their transaction."""
+    execute(connection, *statements)
+    connection.commit()
+
+
+def execute(connection: DBAPIConnection, *statements: str) -> None:
+    """Execute *statements* past SQLAlchemy."""
     cursor = connection.cursor()
     try:
         for statement in statements:
             cursor.execute(statement)
     finally:
         cursor.close()
-    connection.commit()
 
 
 def to_json(value: object) -> str:

@@ -29,7 +29,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from rxdb.dialect import Feature
+from rxdb.dialect import Feature, Limits
 from rxdb.engine import URLLike, find_target
 from rxdb.errors import (
     BadArgument,
@@ -76,6 +76,7 @@ class _Options:
     timeout: float
     read_only: bool
     isolation_level: str | None
+    limits: Limits
 
     def __post_init__(self) -> None:
         if not isinstance(self.attempts, int) or self.attempts < 1:
@@ -90,7 +91,9 @@ class _Options:
 
     def of_session(self) -> dict[str, Any]:
         """Return the arguments of :func:`rxdb.session`."""
-        return {"read_only": self.read_only}
+        names = ("statement_timeout", "lock_timeout")
+        limits = {n: v for n, v in zip(names, self.limits, strict=True) if v is not None}
+        return {"read_only": self.read_only, **limits}
 
     def of_connection(self) -> dict[str, Any]:
         """Return the execution options of the transaction's connection."""
@@ -161,6 +164,8 @@ def transaction(
     timeout: float = TIMEOUT,
     read_only: bool = False,
     isolation_level: str | None = None,
+    statement_timeout: float | None = None,
+    lock_timeout: float | None = None,
 ) -> _Decorator: ...
 
 
@@ -173,6 +178,8 @@ def transaction(
     timeout: float = TIMEOUT,
     read_only: bool = False,
     isolation_level: str | None = None,
+    statement_timeout: float | None = None,
+    lock_timeout: float | None = None,
 ) -> Any:
     """Make a function run in a transaction: ``@rx.transaction`` above ``def move(session, a, b)``.
 
@@ -190,7 +197,8 @@ def transaction(
     Called inside of another one on the same database, in the same thread and task, it is a
     savepoint of that. Only the outermost is run again, and its options count.
 
-    *url* and *read_only* are those of :func:`rxdb.session`; *isolation_level* is one that the
+    *url*, *read_only*, *statement_timeout* and *lock_timeout* are those of :func:`rxdb.session`;
+    *isolation_level* is one that the
     database knows, such as ``"SERIALIZABLE"``.
 
     Raises :class:`rxdb.errors.BadArgument` for what makes no sense.
@@ -201,6 +209,7 @@ def transaction(
         timeout=timeout,
         read_only=read_only,
         isolation_level=isolation_level,
+        limits=Limits(statement_timeout, lock_timeout),
     )
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:

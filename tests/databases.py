@@ -54,6 +54,9 @@ class Server:
     kill: str = ""
     """The statement that ends a session by its number."""
 
+    limits: str = ""
+    """A query that tells the timeouts of the session."""
+
     silent: frozenset[str] = frozenset()
     """The kinds of constraints whose names the server does not tell."""
 
@@ -75,6 +78,7 @@ MYSQL_SETTINGS = {
 SERVERS = {
     "sqlite": Server(
         suffix=".db",
+        limits="PRAGMA busy_timeout",
         silent=frozenset({"foreign key"}),
         settings={
             "journal mode": "wal",
@@ -96,6 +100,8 @@ SERVERS = {
         authority="SHOW ssl_cert_file",  # it signed itself
         session="SELECT pg_backend_pid()",
         kill="SELECT pg_terminate_backend({})",
+        limits="SELECT current_setting('statement_timeout') || ' ' || "
+        "current_setting('lock_timeout')",
         settings={
             "isolation level": "read committed",
             "time zone": "UTC",
@@ -111,6 +117,8 @@ SERVERS = {
         authority="SELECT concat(@@datadir, @@ssl_ca)",
         session="SELECT connection_id()",
         kill="KILL {}",
+        limits="SELECT concat_ws(' ', @@SESSION.max_execution_time, "
+        "@@SESSION.innodb_lock_wait_timeout, @@SESSION.lock_wait_timeout)",
         settings=MYSQL_SETTINGS,
     ),
     "mariadb": Server(
@@ -120,6 +128,8 @@ SERVERS = {
         authority="SELECT @@ssl_cert",  # it signed itself
         session="SELECT connection_id()",
         kill="KILL {}",
+        limits="SELECT concat_ws(' ', @@SESSION.max_statement_time, "
+        "@@SESSION.innodb_lock_wait_timeout, @@SESSION.lock_wait_timeout)",
         settings=MYSQL_SETTINGS,
     ),
 }

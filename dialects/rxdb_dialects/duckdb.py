@@ -192,12 +192,14 @@ dialect = Dialect(
     - {
         Feature.FRESH_READS,
         Feature.JSON_PATHS,  # not by the operators of PostgreSQL, which its plug-in writes
+        Feature.LOCK_TIMEOUT,
         Feature.LONG_DECIMALS,
         Feature.REFLECTED_CONSTRAINTS,
         Feature.SAVEPOINTS,
         Feature.SEVERAL_HOSTS,
         Feature.SEVERAL_PROCESSES,
         Feature.SKIP_LOCKED,
+        Feature.STATEMENT_TIMEOUT,
         Feature.TLS,
     },
     oldest=(1, 0),

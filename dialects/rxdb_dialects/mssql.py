@@ -56,9 +56,11 @@ dialect = Dialect(
     ),
     features=EVERYTHING
     - {
+        Feature.LOCK_TIMEOUT,
         Feature.READ_ONLY,
         Feature.SEVERAL_HOSTS,
         Feature.SKIP_LOCKED,
+        Feature.STATEMENT_TIMEOUT,
         Feature.TLS,  # the driver's own options say it
     },
     oldest=(15,),

@@ -14,7 +14,9 @@ from rxdb.dialect import (
     Dialect,
     Driver,
     Feature,
+    Limits,
     Target,
+    execute,
     run,
     take,
     to_json,
@@ -310,6 +312,30 @@ def limit_lock_wait(seconds: float) -> tuple[str, ...]:
     return tuple(f"SET SESSION {name} = {whole}" for name in names)
 
 
+def limit(connection: Connection, limits: Limits) -> Callable[[DBAPIConnection], None]:
+    """Set it for the session, and remember there what it was.
+
+    MySQL limits SELECT only, in milliseconds (its manual, max_execution_time), MariaDB every
+    statement, in seconds. Waiting for locks is limited in whole seconds, of rows and of tables.
+    """
+    sqlalchemy_dialect: Any = connection.dialect
+    values: dict[str, str] = {}
+    if limits.statement is not None and sqlalchemy_dialect.is_mariadb:
+        values["max_statement_time"] = f"{max(0.001, limits.statement):f}"
+    elif limits.statement is not None:
+        values["max_execution_time"] = f"{max(1, round(limits.statement * 1000))}"
+    if limits.lock is not None:
+        whole = f"{max(1, math.ceil(limits.lock))}"
+        values |= {"innodb_lock_wait_timeout": whole, "lock_wait_timeout": whole}
+    changes = (
+        f"@rxdb_{name} = @@SESSION.{name}, SESSION {name} = {value}"
+        for name, value in values.items()
+    )
+    connection.exec_driver_sql(f"SET {', '.join(changes)}")
+    back = ", ".join(f"SESSION {name} = @rxdb_{name}" for name in values)
+    return lambda returned: execute(returned, f"SET {back}")
+
+
 NAME = re.compile(r"`([^`]+)`|([\w$]+)")
 COUNTER = re.compile(r" AUTO_INCREMENT=\d+")
 PROGRAMS = {
@@ -540,6 +566,7 @@ dialect = Dialect(
     migration_lock=migration_lock,
     has_session_locks=has_session_locks,
     limit_lock_wait=limit_lock_wait,
+    limit=limit,
     fingerprint=fingerprint,
     neutral_type=neutral_type,
     plain_default=plain_default,

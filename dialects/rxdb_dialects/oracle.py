@@ -36,7 +36,14 @@ dialect = Dialect(
         ),
     ),
     features=EVERYTHING
-    - {Feature.READ_ONLY, Feature.SCHEMAS, Feature.SEVERAL_HOSTS, Feature.TRANSACTIONAL_DDL},
+    - {
+        Feature.LOCK_TIMEOUT,
+        Feature.READ_ONLY,
+        Feature.SCHEMAS,
+        Feature.SEVERAL_HOSTS,
+        Feature.STATEMENT_TIMEOUT,
+        Feature.TRANSACTIONAL_DDL,
+    },
     oldest=(19,),
     port=1521,
     settings={"time zone": "SELECT sessiontimezone FROM dual"},

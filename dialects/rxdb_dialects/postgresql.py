@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from rxdb.dialect import COMMON_OPTIONS, Details, Dialect, Driver, Target, take
+from rxdb.dialect import COMMON_OPTIONS, Details, Dialect, Driver, Limits, Target, execute, take
 from rxdb.errors import (
     BadValue,
     CheckViolation,
@@ -299,6 +299,20 @@ def json_type() -> TypeEngine[Any]:
     return JSONB(none_as_null=True)
 
 
+def limit(connection: Connection, limits: Limits) -> Callable[[DBAPIConnection], None] | None:
+    """Set it for this transaction, which takes one round trip and passes through poolers; where
+    each statement is a transaction of its own, for the session."""
+    wanted = {"statement_timeout": limits.statement, "lock_timeout": limits.lock}
+    milliseconds = {n: max(1, round(s * 1000)) for n, s in wanted.items() if s is not None}
+    driver: Any = connection.connection.dbapi_connection
+    is_local = "false" if driver.autocommit else "true"
+    calls = (f"set_config('{name}', '{value}', {is_local})" for name, value in milliseconds.items())
+    connection.exec_driver_sql(f"SELECT {', '.join(calls)}")
+    if not driver.autocommit:
+        return None
+    return lambda returned: execute(returned, *(f"RESET {name}" for name in milliseconds))
+
+
 dialect = Dialect(
     name="postgresql",
     title="PostgreSQL",
@@ -353,6 +367,7 @@ dialect = Dialect(
     migration_lock=migration_lock,
     has_session_locks=has_session_locks,
     limit_lock_wait=limit_lock_wait,
+    limit=limit,
     plain_default=plain_default,
     json_type=json_type,
     retype_options=retype_options,

@@ -6,16 +6,30 @@ foreign keys and cannot roll back CREATE TABLE. What is set here, and why, stand
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, unquote
 
-from rxdb.dialect import EVERYTHING, Details, Dialect, Driver, Feature, Target, run, take, to_json
+from rxdb.dialect import (
+    EVERYTHING,
+    Details,
+    Dialect,
+    Driver,
+    Feature,
+    Limits,
+    Target,
+    execute,
+    run,
+    take,
+    to_json,
+)
 from rxdb.errors import (
     BadURL,
     BadValue,
@@ -27,6 +41,7 @@ from rxdb.errors import (
     ReadOnly,
     RxdbError,
     SerializationFailure,
+    StatementTimeout,
     UniqueViolation,
 )
 
@@ -102,6 +117,7 @@ ERRORS: dict[str | int, type[RxdbError]] = {
     1032: ReadOnly,  # SQLITE_READONLY_DBMOVED
     1288: ReadOnly,  # SQLITE_READONLY_CANTINIT
     1544: ReadOnly,  # SQLITE_READONLY_DIRECTORY
+    9: StatementTimeout,  # SQLITE_INTERRUPT: nothing else interrupts here
     18: BadValue,  # SQLITE_TOOBIG
     20: BadValue,  # SQLITE_MISMATCH
     3091: BadValue,  # SQLITE_CONSTRAINT_DATATYPE, of a STRICT table
@@ -386,6 +402,58 @@ def limit_lock_wait(seconds: float) -> tuple[str, ...]:
     return (f"PRAGMA busy_timeout = {max(1, round(seconds * 1000))}",)
 
 
+STEPS = 10_000
+"""Instructions of SQLite's machine, far less than a millisecond, between two looks at the clock."""
+
+
+def limit(connection: Connection, limits: Limits) -> Callable[[DBAPIConnection], None]:
+    """Limit waiting by the busy timeout, and a statement by a look at the clock now and then."""
+    back: list[Callable[[DBAPIConnection], None]] = []
+    if limits.lock is not None:
+        before = connection.exec_driver_sql("PRAGMA busy_timeout").scalar()
+        (change,) = limit_lock_wait(limits.lock)
+        connection.exec_driver_sql(change)
+        back.append(lambda returned: execute(returned, f"PRAGMA busy_timeout = {before}"))
+    if limits.statement is not None:
+        stop_late_statements(connection, limits.statement)
+        back.append(lambda returned: watch(returned, None))
+
+    def take_back(returned: DBAPIConnection) -> None:
+        for function in back:
+            function(returned)
+
+    return take_back
+
+
+def stop_late_statements(connection: Connection, seconds: float) -> None:
+    """Interrupt a statement that is not done *seconds* after it began; never a COMMIT."""
+    from sqlalchemy import event
+
+    ends = [math.inf]
+
+    def begin(*_: object) -> None:
+        ends[0] = time.monotonic() + seconds
+
+    def end(*_: object) -> None:
+        ends[0] = math.inf
+
+    event.listen(connection, "before_cursor_execute", begin)
+    event.listen(connection, "commit", end)
+    event.listen(connection, "rollback", end)
+    driver: Any = connection.connection.dbapi_connection
+    watch(driver, lambda: time.monotonic() > ends[0])
+
+
+def watch(connection: Any, is_late: Callable[[], bool] | None) -> None:
+    """Ask *is_late* while statements run; aiosqlite has the connection in a thread of its own."""
+    driver = getattr(connection, "driver_connection", connection)
+    done = driver.set_progress_handler(is_late, STEPS)
+    if done is not None:
+        from sqlalchemy.util import await_only
+
+        await_only(done)
+
+
 def migrating(connection: Connection, target: Target) -> AbstractContextManager[None]:
     """Turn foreign keys off: with them on, rebuilding a table deletes the rows that refer to it."""
     from rxdb_dialects import _sqlite_rebuilds
@@ -507,6 +575,7 @@ dialect = Dialect(
     prepare=prepare,
     migration_lock=migration_lock,
     limit_lock_wait=limit_lock_wait,
+    limit=limit,
     migrating=migrating,
     revising=revising,
     back_up=back_up,

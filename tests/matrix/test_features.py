@@ -23,10 +23,13 @@ from sqlalchemy import (
     inspect,
     select,
     text,
+    update,
 )
 
 import rxdb as rx
 from rxdb import Feature, Target
+from rxdb.dialect import Limits
+from rxdb.sessions import limit
 from rxdb.url import parse
 
 MakeEngine = Callable[..., Engine]
@@ -175,6 +178,31 @@ def tls(target: Target, make: MakeEngine) -> None:
     assert "TLS" in answer[-1]
 
 
+def statement_timeout(target: Target, make: MakeEngine) -> None:
+    engine = make()
+    NUMBERS.create(engine)
+    with engine.begin() as connection:
+        connection.execute(insert(NUMBERS), [{"n": n} for n in range(10)])
+    slow = f"SELECT sum(n0.n) FROM {', '.join(f'probe n{i}' for i in range(10))}"
+    url = target.url.render_as_string(hide_password=False)
+    limited = limit(engine, Limits(statement=0.05), url, is_async=not target.driver.sync)
+    with limited.connect() as connection, pytest.raises(rx.StatementTimeout):
+        connection.execute(text(slow))
+
+
+def lock_timeout(target: Target, make: MakeEngine) -> None:
+    engine = make()
+    NUMBERS.create(engine)
+    url = target.url.render_as_string(hide_password=False)
+    limited = limit(engine, Limits(lock=0.05), url, is_async=not target.driver.sync)
+    with engine.begin() as connection:
+        connection.execute(insert(NUMBERS), {"n": 1})
+    with engine.begin() as first, limited.connect() as second:
+        first.execute(update(NUMBERS).values(n=2))
+        with pytest.raises(rx.LockTimeout):
+            second.execute(update(NUMBERS).values(n=3))
+
+
 def transactional_ddl(target: Target, make: MakeEngine) -> None:
     engine = make()
     with engine.connect() as connection:
@@ -192,6 +220,7 @@ PROBES: dict[Feature, Callable[[Target, MakeEngine], None]] = {
     Feature.GENERATED_KEYS: generated_keys,
     Feature.JSON_PATHS: json_paths,
     Feature.LONG_DECIMALS: long_decimals,
+    Feature.LOCK_TIMEOUT: lock_timeout,
     Feature.READ_ONLY: read_only,
     Feature.REFLECTED_CONSTRAINTS: reflected_constraints,
     Feature.SAVEPOINTS: savepoints,
@@ -199,6 +228,7 @@ PROBES: dict[Feature, Callable[[Target, MakeEngine], None]] = {
     Feature.SEVERAL_HOSTS: several_hosts,
     Feature.SEVERAL_PROCESSES: several_processes,
     Feature.SKIP_LOCKED: skip_locked,
+    Feature.STATEMENT_TIMEOUT: statement_timeout,
     Feature.TLS: tls,
     Feature.TRANSACTIONAL_DDL: transactional_ddl,
 }
