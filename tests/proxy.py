@@ -18,9 +18,10 @@ class Relay:
     def __init__(self, host: str, port: int) -> None:
         self.server = (host, port)
         self.round_trips = 0
-        self.cut: tuple[bytes, str] | None = None
-        """A pattern, in capitals, of what the client says when the connection breaks, once:
-        ``"before"`` the server gets it, or ``"after"`` it did it and before the client hears."""
+        self.cut: tuple[bytes | int, str] | None = None
+        """What the client says when the connection breaks, once: a pattern, in capitals, or how
+        many messages come first; ``"before"`` the server gets it, or ``"after"`` it did it and
+        before the client hears."""
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self.listener.getsockname()[1]
 
@@ -32,6 +33,19 @@ class Relay:
             except OSError:  # closed: the test is over
                 return
             Thread(target=self.carry, args=(client,), daemon=True).start()
+
+    def breaks(self, data: bytes) -> str:
+        """Return the stage where the connection breaks at this message of a client."""
+        if self.cut is None:
+            return ""
+        what, stage = self.cut
+        if isinstance(what, int) and what > 0:
+            self.cut = what - 1, stage
+            return ""
+        if isinstance(what, bytes) and not re.search(what, data.upper()):
+            return ""
+        self.cut = None
+        return stage
 
     def carry(self, client: socket.socket) -> None:
         """Count one round trip each time the client speaks after the server did."""
@@ -50,8 +64,7 @@ class Relay:
                         return
                     self.round_trips += key.fileobj is client and answered
                     answered = key.fileobj is upstream
-                    if key.fileobj is client and self.cut and re.search(self.cut[0], data.upper()):
-                        (_, stage), self.cut = self.cut, None
+                    if key.fileobj is client and (stage := self.breaks(data)):
                         if stage == "after":
                             upstream.sendall(data)
                             upstream.recv(BUFFER)

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 import databases
@@ -471,3 +472,50 @@ def test_a_connection_lost_elsewhere_is_no_unknown_commit(
             work(place)
     assert not isinstance(raised.value, rx.CommitUnknown)
     assert amounts(open_session) == {1: 10, 2: 10}
+
+
+class Receipt(rx.Model, table=True):
+    """What a transaction leaves; the database would take it twice."""
+
+    number: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    payment: int
+
+
+@pytest.mark.parametrize("stage", ["before", "after"])
+def test_nothing_is_lost_and_nothing_is_done_twice_wherever_the_connection_breaks(
+    target: Target, transact: Transact, engine: Engine, open_session: OpenSession, stage: str
+) -> None:
+    """Break it at each message of a transaction in turn, until one passes unbroken."""
+    Receipt.__table__.create(engine)  # type: ignore[attr-defined]
+    numbers = count(1)
+    unknown = repeated = 0
+
+    def pay(session: Session, payment: int) -> None:
+        tries.append(payment)
+        session.add(Receipt(number=next(numbers), payment=payment))
+        session.flush()
+        add(session, 1, -1)
+        add(session, 2, 1)
+
+    with between(target, open_session) as (through, place):
+        for payment in range(100):
+            tries: list[int] = []
+            through.cut = payment, stage
+            try:
+                transact(lambda session, payment=payment: pay(session, payment), place)
+            except rx.CommitUnknown:
+                unknown, allowed = unknown + 1, {0, 1}
+            else:
+                allowed = {1}
+            repeated += len(tries) - 1
+            is_over, through.cut = through.cut is not None, None
+            with open_session() as session:
+                found = session.exec(select(Receipt).where(Receipt.payment == payment)).all()
+                stored = len(session.exec(select(Receipt)).all())
+            assert len(found) in allowed
+            assert amounts(open_session) == {1: 10 - stored, 2: 10 + stored}
+            if is_over:
+                break
+    assert is_over
+    assert unknown == 1
+    assert repeated >= 3
