@@ -45,6 +45,8 @@ MATRIX = {
     "duckdb": [".[duckdb]"],
 }
 SERVERS = ("postgresql", "mysql", "mariadb")
+FAULTS = ("servers_killed", "connections_cut", "deadlocks")
+CLUSTERS = ("standby", "galera", "groupreplication")
 
 # The tests of migrations need no more than one driver of each server; with an asynchronous one
 # those run that go all the way.
@@ -168,11 +170,31 @@ def benchmarks(session: nox.Session) -> None:
 
 @nox.session(default=False)
 @nox.parametrize("name", [nox.param(name, id=name) for name in ("sqlite", *SERVERS)])
-def faults(session: nox.Session, name: str) -> None:
+def interrupted(session: nox.Session, name: str) -> None:
     """Kill migrations at random points and run many at once, on one server."""
     install(session, ".[postgresql,mysql,async]", "test")
     start(session, name)
-    pytest(session, "tests/faults", f"--backend={name}")
+    pytest(
+        session, *map(str, Path("tests/faults").glob("test_migrations_*.py")), f"--backend={name}"
+    )
+
+
+@nox.session(default=False)
+@nox.parametrize("name", [nox.param(name, id=name) for name in SERVERS])
+def faults(session: nox.Session, name: str) -> None:
+    """Kill a server under load, cut its connections, end its sessions and provoke deadlocks."""
+    install(session, ".[postgresql,mysql]", "test")
+    start(session, name)
+    files = [f"tests/faults/test_{name}.py" for name in FAULTS]
+    pytest(session, *files, f"--backend={name}")
+
+
+@nox.session(default=False)
+@nox.parametrize("name", [nox.param(name, id=name) for name in CLUSTERS])
+def clusters(session: nox.Session, name: str) -> None:
+    """Kill nodes of one kind of cluster under load; each test starts its own with ci/clusters."""
+    install(session, ".[postgresql,mysql,psycopg2,asyncpg]", "test")
+    pytest(session, "tests/faults/test_clusters.py", f"--cluster={name}")
 
 
 @nox.session(default=False)

@@ -6,11 +6,42 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from enum import Enum
 from functools import cache
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from typing import Any
+
+
+class Ability(Enum):
+    """Something a cluster can do; the value ends the sentence "this cluster does not …"."""
+
+    PROMOTES = "make its standby the primary"
+    REJOINS = "take a node back that was killed"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One row of the clusters under test."""
+
+    abilities: frozenset[Ability]
+    """What it can do."""
+
+    primary: str = ""
+    """A query for the port of the node that takes writes; empty where all do."""
+
+
+CLUSTERS = {
+    "standby": Kind(frozenset({Ability.PROMOTES})),
+    "galera": Kind(frozenset({Ability.REJOINS})),
+    "groupreplication": Kind(
+        frozenset({Ability.REJOINS}),
+        primary="SELECT member_port FROM performance_schema.replication_group_members "
+        "WHERE member_role = 'PRIMARY'",
+    ),
+}
 
 PROGRAM = Path(__file__).parents[1] / "ci" / "clusters"
 

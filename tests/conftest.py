@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import clusters
 import databases
 import pytest
 from sqlalchemy import URL, Engine, MetaData
@@ -32,6 +33,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=[],
         metavar="SERVER[+DRIVER]",
         help=f"run the matrix on this server: {', '.join(databases.SERVERS)}",
+    )
+    parser.addoption(
+        "--cluster",
+        action="append",
+        default=[],
+        choices=clusters.CLUSTERS,
+        help="run tests/faults/test_clusters.py on this cluster",
     )
 
 

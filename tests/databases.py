@@ -63,9 +63,20 @@ class Server:
     settings: Mapping[str, str] = field(default_factory=dict)
     """What each connection must have: a label of the dialect's settings, and a pattern."""
 
+    end_session: str = ""
+    """A statement that ends the session with the number given."""
+
+    other_sessions: str = ""
+    """A query for the numbers of the other sessions in the same database, in any order."""
+
 
 LEAVES_SOCKETS = ("aiomysql",)
 """Drivers that leave the socket of a refused connection to the garbage collector."""
+
+MYSQL_SESSIONS = (
+    "SELECT id FROM information_schema.processlist "
+    "WHERE db = database() AND id <> connection_id() ORDER BY rand()"
+)
 
 MYSQL_SETTINGS = {
     "sql_mode": r"(?=.*\bSTRICT_TRANS_TABLES\b)(?=.*\bNO_ZERO_DATE\b).*",
@@ -109,6 +120,9 @@ SERVERS = {
             "TLS": "TLS.*",
             "application name": "matrix",
         },
+        end_session="SELECT pg_terminate_backend({})",
+        other_sessions="SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
+        "AND pid <> pg_backend_pid() ORDER BY random()",
     ),
     "mysql": Server(
         variable="RXDB_TEST_MYSQL",
@@ -120,6 +134,8 @@ SERVERS = {
         limits="SELECT concat_ws(' ', @@SESSION.max_execution_time, "
         "@@SESSION.innodb_lock_wait_timeout, @@SESSION.lock_wait_timeout)",
         settings=MYSQL_SETTINGS,
+        end_session="KILL {}",
+        other_sessions=MYSQL_SESSIONS,
     ),
     "mariadb": Server(
         variable="RXDB_TEST_MARIADB",
@@ -131,6 +147,8 @@ SERVERS = {
         limits="SELECT concat_ws(' ', @@SESSION.max_statement_time, "
         "@@SESSION.innodb_lock_wait_timeout, @@SESSION.lock_wait_timeout)",
         settings=MYSQL_SETTINGS,
+        end_session="KILL {}",
+        other_sessions=MYSQL_SESSIONS,
     ),
 }
 

@@ -1,15 +1,20 @@
-"""A relay in front of a server: counts how often a client waits for an answer, and cuts."""
+"""Relays in front of a server: one counts how often a client waits for an answer, one cuts."""
 
 from __future__ import annotations
 
 import re
 import selectors
 import socket
+import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
-from threading import Thread
+from contextlib import contextmanager, suppress
+from enum import Enum
+from threading import Lock, Thread
+from typing import TypeVar
 
 BUFFER = 65536
+COMMIT = re.compile(rb"(?i)\bcommit\b")
+ROLLBACK = re.compile(rb"(?i)\brollback\b")
 
 
 class Relay:
@@ -72,13 +77,103 @@ class Relay:
                     key.data.sendall(data)
 
 
+Relayed = TypeVar("Relayed", bound=Relay)
+
+
 @contextmanager
 def relay(host: str, port: int) -> Iterator[Relay]:
     """Yield a running relay in front of ``host:port``."""
-    made = Relay(host, port)
+    with running(Relay(host, port)) as made:
+        yield made
+
+
+@contextmanager
+def running(made: Relayed) -> Iterator[Relayed]:
+    """Let a relay take clients for the length of a ``with`` block."""
     Thread(target=made.serve, daemon=True).start()
     try:
         yield made
     finally:
         made.listener.shutdown(socket.SHUT_RDWR)
         made.listener.close()
+
+
+class Stage(Enum):
+    """Where in a transaction a connection is cut."""
+
+    BEFORE = "at the first request of a transaction"
+    INSIDE = "at the fourth request of a transaction"
+    REQUEST = "before COMMIT reaches the server"
+    ANSWER = "after COMMIT was done, before the answer reaches the client"
+
+
+class Cutter(Relay):
+    """Cuts connections at one stage of their transactions, each *every*-th time.
+
+    It reads what goes by: there must be no TLS. A connection's transactions begin with the one
+    that says *mark* first: some drivers commit when they prepare a connection, and later
+    transactions may send a statement's number instead of its text.
+    """
+
+    def __init__(self, host: str, port: int, stage: Stage, every: int, mark: bytes) -> None:
+        super().__init__(host, port)
+        self.stage = stage
+        self.every = every
+        self.mark = mark
+        self.cuts = 0
+        self._passed = 0
+        self._lock = Lock()
+
+    def carry(self, client: socket.socket) -> None:
+        """Carry bytes until it is time to cut."""
+        upstream = socket.create_connection(self.server)
+        requests = -1  # of this transaction; below zero before the first one ended
+        marked = committing = drop = False
+        with client, upstream, selectors.DefaultSelector() as selector:
+            selector.register(client, selectors.EVENT_READ, upstream)
+            selector.register(upstream, selectors.EVENT_READ, client)
+            while True:
+                for key, _ in selector.select():
+                    try:
+                        data = key.fileobj.recv(BUFFER)  # type: ignore[union-attr]
+                    except OSError:
+                        data = b""
+                    if not data:
+                        return
+                    if key.fileobj is client:
+                        marked = marked or self.mark in data
+                        committing = marked and COMMIT.search(data) is not None
+                        # what a pool does to a connection that comes back is no transaction
+                        requests += requests >= 0 and not ROLLBACK.search(data)
+                        cut = self._is_reached(requests, committing=committing) and self._is_due()
+                        drop = cut and self.stage is Stage.ANSWER
+                    else:
+                        requests = 0 if committing else requests
+                        cut = drop
+                    if cut and (drop is (key.fileobj is upstream)):
+                        self._cut(client)
+                        return
+                    with suppress(OSError):  # the other side is gone, which the next round sees
+                        key.data.sendall(data)
+
+    def _is_reached(self, requests: int, *, committing: bool) -> bool:
+        match self.stage:
+            case Stage.BEFORE:
+                return requests == 1
+            case Stage.INSIDE:
+                return requests == 4
+            case _:
+                return committing
+
+    def _is_due(self) -> bool:
+        with self._lock:
+            self._passed += 1
+            return self._passed % self.every == 0
+
+    def _cut(self, client: socket.socket) -> None:
+        """Every other time as a firewall does it, with a reset instead of an end."""
+        with self._lock:
+            self.cuts += 1
+            reset = self.cuts % 2
+        if reset:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
