@@ -220,8 +220,28 @@ def prepare(engine: Engine, target: Target) -> None:
         if charset != "utf8mb4" or not others:
             _create_tables_in(engine, "" if others else collation)
 
+    if not target.driver.sync:
+        _hang_up_when_cancelled(engine)
     if mode in {"allow", "prefer"}:
         _fall_back_from_tls(engine, NO_TLS.get(target.driver.name, {}))
+
+
+def _hang_up_when_cancelled(engine: Engine) -> None:
+    """End a connection that is given up without a good-bye: the driver would leave it open until
+    the server ends TLS, and the server does that after its query."""
+    from sqlalchemy import event
+
+    @event.listens_for(engine, "connect")
+    def connect(connection: Any, record: Any) -> None:
+        driver = connection.driver_connection
+        writer = getattr(driver, "_writer", None)  # aiomysql's
+        record.info["rxdb_transport"] = writer.transport if writer else driver._transport  # noqa: SLF001
+
+    @event.listens_for(engine, "invalidate")
+    def invalidate(connection: Any, record: Any, error: BaseException | None) -> None:
+        if transport := record.info.get("rxdb_transport"):
+            transport.abort()
+        connection.driver_connection.close()
 
 
 def _fall_back_from_tls(engine: Engine, without: dict[str, Any]) -> None:

@@ -230,12 +230,15 @@ def engine_options(target: Target) -> dict[str, Any]:
     """
     from sqlalchemy import AsyncAdaptedQueuePool, QueuePool
 
-    pool = QueuePool if target.driver.sync else AsyncAdaptedQueuePool
-    return {
-        "poolclass": pool,
-        "connect_args": {"check_same_thread": False},
-        "json_serializer": to_json,
-    }
+    arguments: dict[str, Any] = {"check_same_thread": False}
+    if target.driver.sync:
+        pool: Any = QueuePool
+    else:
+        from rxdb_dialects._sqlite_async import Connection
+
+        pool = AsyncAdaptedQueuePool
+        arguments |= {"factory": Connection}
+    return {"poolclass": pool, "connect_args": arguments, "json_serializer": to_json}
 
 
 def prepare(engine: Engine, target: Target) -> None:
@@ -260,6 +263,10 @@ def prepare(engine: Engine, target: Target) -> None:
         _sqlite_decimals.teach(connection)
         run(connection, *statements)
 
+    if not target.driver.sync:
+        from rxdb_dialects import _sqlite_async
+
+        _sqlite_async.interrupt_when_cancelled(engine)
     if not target.read_only:
         # On the dialect of this one engine, not in SQLAlchemy's begin event: an error is then
         # wrapped as SQLAlchemy's own, and no event is dispatched for each transaction.
