@@ -231,8 +231,8 @@ OF_THE_PARENT = 3
 def details(error: BaseException) -> Details:
     """Read the fields that the server sends beside the message (PostgreSQL manual, 55.8)."""
     driver: Any = error.__cause__ or error  # SQLAlchemy has classes of its own for asyncpg
-    if hasattr(error, "diag"):  # psycopg and psycopg2
-        told = error.diag
+    told: Any = getattr(error, "diag", None)
+    if told is not None:  # psycopg and psycopg2
         names = told.constraint_name, told.table_name, told.column_name
         message, detail = told.message_primary, told.message_detail
     else:

@@ -434,6 +434,18 @@ def limit(connection: Connection, limits: Limits) -> Callable[[DBAPIConnection],
 
 def stop_late_statements(connection: Connection, seconds: float) -> None:
     """Interrupt a statement that is not done *seconds* after it began; never a COMMIT."""
+    engine: Any = connection.engine  # this session's own
+    if not hasattr(engine, CLOCK):
+        setattr(engine, CLOCK, clock(engine, seconds))
+    driver: Any = connection.connection.dbapi_connection
+    watch(driver, getattr(engine, CLOCK))
+
+
+CLOCK = "rxdb_is_late"
+
+
+def clock(engine: Engine, seconds: float) -> Callable[[], bool]:
+    """Return what tells whether the statement that runs is late."""
     from sqlalchemy import event
 
     ends = [math.inf]
@@ -444,11 +456,10 @@ def stop_late_statements(connection: Connection, seconds: float) -> None:
     def end(*_: object) -> None:
         ends[0] = math.inf
 
-    event.listen(connection, "before_cursor_execute", begin)
-    event.listen(connection, "commit", end)
-    event.listen(connection, "rollback", end)
-    driver: Any = connection.connection.dbapi_connection
-    watch(driver, lambda: time.monotonic() > ends[0])
+    event.listen(engine, "before_cursor_execute", begin)
+    event.listen(engine, "commit", end)
+    event.listen(engine, "rollback", end)
+    return lambda: time.monotonic() > ends[0]
 
 
 def watch(connection: Any, is_late: Callable[[], bool] | None) -> None:
