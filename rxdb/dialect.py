@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rxdb.errors import DriverBroken, DriverTooOld
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from sqlalchemy import URL, Column, Connection, Engine, Table
+    from sqlalchemy import URL, Connection, Engine, Table
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.types import TypeEngine
 
@@ -205,11 +205,6 @@ def no_options(target: Target) -> dict[str, Any]:
     return {}
 
 
-def directly(target: Target) -> bool:
-    """Have the server's session for as long as the connection lives."""
-    return False
-
-
 def nothing(engine: Engine, target: Target) -> None:
     """Leave the engine as SQLAlchemy made it."""
 
@@ -225,6 +220,11 @@ def nothing_at_a_glance(text: str, folder: Path) -> tuple[DBAPIConnection, str] 
 
 def unguarded(connection: Connection, target: Target) -> AbstractContextManager[None]:
     """Run migrations as they are: the backend itself keeps what they do not touch."""
+    return nullcontext()
+
+
+def one_by_one(connection: Connection) -> AbstractContextManager[None]:
+    """Wait for the answer to each statement."""
     return nullcontext()
 
 
@@ -260,58 +260,6 @@ def not_known(type_: TypeEngine[Any]) -> TypeEngine[Any] | None:
 def no_more(column: str, type_: TypeEngine[Any]) -> dict[str, str]:
     """Change a column's type without further options."""
     return {}
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Rows:
-    """Some rows that are to be inserted, column by column."""
-
-    table: Table
-    """Where they go."""
-
-    columns: tuple[Column[Any], ...]
-    """The columns they give."""
-
-    values: list[Sequence[Any]]
-    """For each column the values of all rows, as the driver takes them."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Merge:
-    """Rows of a temporary table that are to be inserted or updated; all names are quoted."""
-
-    target: str
-    """The table that is changed."""
-
-    source: str
-    """The temporary table."""
-
-    row: str
-    """The column of the temporary table with a row's position."""
-
-    columns: tuple[str, ...]
-    """The columns that are written."""
-
-    key: tuple[str, ...]
-    """The columns that tell whether a row is there."""
-
-    update: tuple[str, ...]
-    """The columns that are set where it is; none leaves it as it is."""
-
-    other_keys: tuple[tuple[str, ...], ...]
-    """Other unique keys among the columns that are written."""
-
-    part: tuple[int, int] | None = None
-    """The first position that is written, and the first that is not any more; None for all."""
-
-    @property
-    def where(self) -> str:
-        """The condition that chooses the part."""
-        return (
-            f"{self.row} >= {self.part[0]} AND {self.row} < {self.part[1]}"
-            if self.part
-            else "1 = 1"
-        )
 
 
 def first_argument(error: BaseException) -> str | int | None:
@@ -404,10 +352,6 @@ class Dialect:
     engine_options: Callable[[Target], dict[str, Any]] = no_options
     """Options for the engine; the application's own options win over these."""
 
-    is_pooled: Callable[[Target], bool] = directly
-    """Whether a pooler stands in between that gives the server's session to another client after
-    each transaction. A read-only session is then a transaction, and no setting of a session."""
-
     prepare: Callable[[Engine, Target], None] = nothing
     """Attach the SQLAlchemy events that the backend needs."""
 
@@ -435,6 +379,16 @@ class Dialect:
     revising: Callable[[Connection, str], AbstractContextManager[None]] = unchecked
     """Surround one revision: entered inside its transaction before its first statement, left
     before its COMMIT. An error that is raised at the end rolls the revision back."""
+
+    is_empty: Callable[[Connection, Collection[str]], bool] | None = None
+    """Whether the database holds no tables and views but those of the names given, in any schema:
+    nobody can wait for a lock of them, so that the first revisions may share one transaction. None
+    where that gains nothing."""
+
+    sending_ahead: Callable[[Connection], AbstractContextManager[None]] = one_by_one
+    """Surround statements of one transaction that is rolled back, and run again without this hook,
+    after any error: each may be sent before the answer to the one before it has come. All have
+    come when it is left."""
 
     back_up: Callable[[Target], str] | None = None
     """Copy the database before a revision that drops data, and return where the copy is."""
@@ -482,18 +436,6 @@ class Dialect:
     fingerprint: Callable[[Connection, str], str] | None = None
     """Return a text that changes when the given DDL statement takes effect. None means that
     SQLAlchemy's inspector describes the tables that the statement names."""
-
-    write_rows: Callable[[Connection, Rows], bool] | None = None
-    """Insert some rows by the fastest way, inside a savepoint. False leaves them to SQLAlchemy,
-    where that way does not take these columns or values; nothing is written then."""
-
-    upsert: Callable[[Connection, Merge], tuple[int, int]] | None = None
-    """Insert the rows of a temporary table or update those that are there, with the locks in the
-    order of the keys. Return how many were inserted, and how many updated."""
-
-    key_step: str = ""
-    """The query for how far the generated keys of one statement are apart, where the server does
-    not return them."""
 
     glance: Callable[[str, Path], tuple[DBAPIConnection, str] | None] = nothing_at_a_glance
     """Open the database of a URL text for reading without SQLAlchemy, whose import takes longer

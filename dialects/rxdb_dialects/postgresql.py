@@ -33,16 +33,15 @@ from rxdb_dialects._postgresql_enums import (
     plain_default,
     retype_options,
 )
+from rxdb_dialects._postgresql_pipeline import sending_ahead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
-    from sqlalchemy import URL, Connection, Engine
+    from sqlalchemy import URL, Connection
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.types import TypeEngine
-
-    from rxdb.dialect import Merge, Rows
 
 LIBPQ = frozenset(
     [
@@ -124,35 +123,15 @@ TABLES = (
 def translate(target: Target) -> tuple[URL, dict[str, Any]]:
     """Hand libpq's words to psycopg and psycopg2 as they are, and say them to asyncpg its way."""
     settings = dict(SESSION)
-    pooled = is_pooled(target)
-    target = replace(target, url=target.url.difference_update_query(["pgbouncer"]))
-    if target.read_only and not pooled:
+    if target.read_only:
         settings["default_transaction_read_only"] = "on"
         target = replace(target, url=for_reading(target.url))
     if target.driver.name == "asyncpg":
         return for_asyncpg(target, settings)
-    if pooled:
-        settings = {}  # :func:`prepare` says them
     usual = {name: v for name, v in DEFAULTS.items() if name not in target.url.query}
     own = target.url.query.get("options", "")
     startup = " ".join(f"-c {name}={value}" for name, value in settings.items())
-    options = f"{startup} {own}".strip()
-    return target.url, {**usual, **({"options": options} if options else {})}
-
-
-def is_pooled(target: Target) -> bool:
-    """Tell by ``pgbouncer=true``, port 6543 or a host such as ``ep-1-pooler.example``."""
-    from rxdb_dialects import _postgresql_poolers
-
-    return _postgresql_poolers.is_pooled(target.url)
-
-
-def prepare(engine: Engine, target: Target) -> None:
-    """Say through a pooler what else is said when the connection starts."""
-    from rxdb_dialects import _postgresql_poolers
-
-    if is_pooled(target):
-        _postgresql_poolers.prepare(engine, target)
+    return target.url, {**usual, "options": f"{startup} {own}".strip()}
 
 
 def for_reading(url: URL) -> URL:
@@ -183,11 +162,7 @@ def for_asyncpg(target: Target, settings: dict[str, str]) -> tuple[URL, dict[str
 
 def engine_options(target: Target) -> dict[str, Any]:
     """Replace connections now and then: servers and proxies drop old ones."""
-    from rxdb_dialects import _postgresql_poolers
-
-    pooled = _postgresql_poolers.arguments(target.driver.name) if is_pooled(target) else {}
-    said = {name: value for name, value in pooled.items() if name not in target.url.query}
-    return {"pool_recycle": 1800, "connect_args": said}  # seconds
+    return {"pool_recycle": 1800}  # seconds
 
 
 ERRORS: dict[str | int, type[RxdbError]] = {
@@ -313,20 +288,6 @@ def has_session_locks(connection: Connection) -> bool:
     return bool(told == answered)
 
 
-def write_rows(connection: Connection, rows: Rows) -> bool:
-    """Insert many rows with COPY."""
-    from rxdb_dialects import _postgresql_copy
-
-    return _postgresql_copy.write_rows(connection, rows)
-
-
-def upsert(connection: Connection, merge: Merge) -> tuple[int, int]:
-    """Insert or update with ON CONFLICT."""
-    from rxdb_dialects import _postgresql_copy
-
-    return _postgresql_copy.upsert(connection, merge)
-
-
 def limit_lock_wait(seconds: float) -> tuple[str, ...]:
     """Limit it in milliseconds."""
     return (f"SET lock_timeout = {max(1, round(seconds * 1000))}",)
@@ -351,6 +312,19 @@ def limit(connection: Connection, limits: Limits) -> Callable[[DBAPIConnection],
     if not driver.autocommit:
         return None
     return lambda returned: execute(returned, *(f"RESET {name}" for name in milliseconds))
+
+
+def is_empty(connection: Connection, own: Collection[str]) -> bool:
+    """Look for tables, views and foreign tables in all schemas but the server's own."""
+    from sqlalchemy import text
+
+    found = text(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c"
+        " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relname <> ALL (:own)"
+        " AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_')"
+    )
+    return not connection.scalar(found, {"own": list(own)})
 
 
 dialect = Dialect(
@@ -387,8 +361,8 @@ dialect = Dialect(
     oldest=(13,),
     in_matrix=True,
     port=5432,
-    options=COMMON_OPTIONS | {"host", "pgbouncer", "port", "target_session_attrs"},
-    types={**ASYNCPG_TYPES, "connect_timeout": int, "pgbouncer": bool},
+    options=COMMON_OPTIONS | {"host", "port", "target_session_attrs"},
+    types={**ASYNCPG_TYPES, "connect_timeout": int},
     settings={
         "isolation level": "SHOW transaction_isolation",
         "time zone": "SHOW timezone",
@@ -404,14 +378,12 @@ dialect = Dialect(
     glance=glance,
     translate=translate,
     engine_options=engine_options,
-    prepare=prepare,
-    is_pooled=is_pooled,
     migration_lock=migration_lock,
     has_session_locks=has_session_locks,
     limit_lock_wait=limit_lock_wait,
     limit=limit,
-    write_rows=write_rows,
-    upsert=upsert,
+    is_empty=is_empty,
+    sending_ahead=sending_ahead,
     plain_default=plain_default,
     json_type=json_type,
     retype_options=retype_options,

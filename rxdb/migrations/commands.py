@@ -171,8 +171,9 @@ def migrate(
     """Bring the database to *revision*, and return what was applied, in order.
 
     One process migrates at a time; the others wait, at most *lock_timeout* seconds, and then find
-    nothing to do. Each revision is one transaction where the backend can roll back DDL; elsewhere
-    a revision that stopped half-way is continued. *allow_data_loss* is asked, or says, whether
+    nothing to do. Each revision is one transaction where the backend can roll back DDL, unless the
+    database is empty, where the first ones may share one; elsewhere a revision that stopped
+    half-way is continued. *allow_data_loss* is asked, or says, whether
     rows and values may be lost.
 
     Raises :class:`rxdb.errors.DataLoss`, :class:`rxdb.errors.MigrationFailed`,

@@ -7,25 +7,28 @@ import warnings
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import wraps
+from logging import getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from alembic import context
 from alembic.ddl.impl import DefaultImpl
 from alembic.operations.ops import CreateTableOp
-from alembic.runtime.migration import RevisionStep
+from alembic.runtime.migration import RevisionStep, StampStep
 from sqlalchemy import inspect, make_url
 
 from rxdb import registry
 from rxdb.dialect import Feature
 from rxdb.errors import (
     DataLoss,
+    LockLost,
     MigrationError,
     MigrationFailed,
     OutsideTransaction,
     is_own,
 )
-from rxdb.migrations import database, journal, lock, log, lookahead, models
+from rxdb.migrations import database, journal, lock, log, lookahead, models, tables, together
 from rxdb.migrations.autogenerate import Wishes, options
 from rxdb.migrations.autogenerate import operations as _operations  # noqa: F401 - op.alter_enum
 
@@ -40,6 +43,12 @@ if TYPE_CHECKING:
     from rxdb.dialect import Dialect, Target
     from rxdb.engine import URLLike
     from rxdb.migrations.lookahead import Finding
+
+ALEMBIC = getLogger("alembic.runtime.migration")
+"""Where Alembic says which revision it runs."""
+
+OF_TRANSACTIONS = frozenset({"transaction_per_migration", "on_version_apply"})
+"""Alembic's options that ask for, or hear of, each revision by itself."""
 
 LOCK_WAIT = 5.0
 """Seconds that a statement waits for a lock that running traffic holds. All other traffic queues
@@ -177,6 +186,8 @@ def _work(engine: Engine, ask: Run, user: dict[str, Any]) -> None:
                     journal=None if can_roll_back else journal.Journal(engine, dialect),
                     plan=asked["fn"],
                 )
+                if not OF_TRANSACTIONS & user.keys() and runner.is_new(version_table):
+                    runner.run_together(usual)
                 runner.configure(usual)
                 lock.retrying(_run_migrations, target, report=ask.tell)
         else:
@@ -223,6 +234,71 @@ class _Runner:
     clock: float = 0.0
     has_looked: bool = False
 
+    def is_new(self, version_table: str) -> bool:
+        """Whether the database has no tables that an application could use, nor anything to
+        lose."""
+        is_empty = self.target.dialect.is_empty
+        if is_empty is None or self.journal is not None:
+            return False
+        found = is_empty(self.connection, tables.OWN | {version_table})
+        self.connection.rollback()
+        return found
+
+    def run_together(self, usual: dict[str, Any]) -> None:
+        """Run the first revisions of an empty database in one transaction, as many as can share
+        one. After a failure nothing of it stays and all is left to :meth:`steps`, which fails at
+        the same revision, says so, and keeps what was applied before it."""
+        self.has_looked = True
+        together_only = {"transaction_per_migration": False, "fn": self.steps_together}
+        context.configure(**{**usual, **together_only})
+        before = len(self.ask.applied)
+        try:
+            _run_migrations()
+        except Exception as error:
+            if isinstance(error, LockLost) or self.connection.invalidated:
+                raise
+            del self.ask.applied[before:]
+            self.connection.rollback()
+            # A refused COMMIT has ended SQLAlchemy's transaction, and not the driver's.
+            self.connection.connection.rollback()
+
+    def steps_together(self, heads: Any, migration: MigrationContext) -> Iterator[MigrationStep]:
+        """Yield a chain of revisions as one step, to the version of the last one."""
+        todo = [] if heads else list(self.plan(heads, migration))
+        chain = together.chain(todo)
+        if len(chain) > 1:
+            log.ensure(self.connection)
+            yield self.joined(chain, len(todo))
+
+    def joined(self, chain: Sequence[RevisionStep], total: int) -> StampStep:
+        """Return the step that does all steps of *chain*, unless they are too much for one
+        transaction: then it does the first ones."""
+        last = chain[-1]
+        step = StampStep(
+            (), last.revision.revision, is_upgrade=True, branch_move=True,
+            revision_map=last.revision_map,
+        )  # fmt: skip
+
+        def upgrade(**arguments: Any) -> None:
+            done: list[log.Row] = []
+            with (
+                together.watched(self.connection) as watch,
+                self.target.dialect.sending_ahead(self.connection),
+            ):
+                for number, one in enumerate(chain, start=1):
+                    ALEMBIC.info("Running %s", one)
+                    self.surrounded(one, one.migration_fn, number, total)(**arguments)
+                    done.append(self.applied(one.revision, "upgrade"))
+                    if watch.is_full:
+                        break
+            step.to_ = (done[-1]["revision"],)
+            lock.fence(self.connection)
+            log.record(self.connection, done)
+
+        step.migration_fn = upgrade
+        step.doc = f"up to {len(chain)} revisions in one transaction"
+        return step
+
     def configure(self, usual: dict[str, Any]) -> None:
         """Have Alembic ask this runner for the steps, and tell it of each."""
         own = usual.pop("on_version_apply", ())
@@ -239,8 +315,9 @@ class _Runner:
             self.look_ahead(revisions)
             log.ensure(self.connection)
             self.connection.commit()
-        total = len(revisions)
-        for number, step in enumerate(todo, start=1):
+        before = len(self.ask.applied)
+        total = before + len(revisions)
+        for number, step in enumerate(todo, start=before + 1):
             if isinstance(step, RevisionStep):
                 step.migration_fn = self.surrounded(step, step.migration_fn, number, total)
             yield step
@@ -284,6 +361,7 @@ class _Runner:
         script = step.revision
         revision, message = script.revision, script.doc
 
+        @wraps(function)  # Alembic says its name
         def work(**arguments: Any) -> None:
             self.started, self.clock = datetime.now(UTC), time.perf_counter()
             self.ask.starting(revision, message, number, total)
@@ -320,18 +398,14 @@ class _Runner:
             return
         lock.fence(self.connection)
         direction = "upgrade" if step.is_upgrade else "downgrade"
-        seconds = time.perf_counter() - self.clock
         script = cast("Script", step.up_revision)
-        log.record(
-            self.connection,
-            revision=script.revision,
-            direction=direction,
-            started=self.started,
-            seconds=seconds,
-            checksum=log.checksum(Path(script.path)),
-        )
+        log.record(self.connection, [self.applied(script, direction)])
         if self.journal is not None:
             self.journal.finish(self.connection)
+
+    def applied(self, script: Script, direction: str) -> log.Row:
+        """Tell of a revision whose function has ended, and return its row of the log."""
+        seconds = time.perf_counter() - self.clock
         self.ask.applied.append(
             Applied(
                 revision=script.revision,
@@ -339,4 +413,11 @@ class _Runner:
                 direction=direction,
                 seconds=seconds,
             )
+        )
+        return log.row(
+            revision=script.revision,
+            direction=direction,
+            started=self.started,
+            seconds=seconds,
+            checksum=log.checksum(Path(script.path)),
         )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rxdb.migrations import tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from sqlalchemy import Connection, Insert, Table
 
@@ -50,31 +50,37 @@ def ensure(connection: Connection) -> None:
     _table().create(connection, checkfirst=True)
 
 
-def record(
-    connection: Connection,
-    *,
-    revision: str,
-    direction: str,
-    started: datetime,
-    seconds: float,
-    checksum: str,
-) -> None:
-    """Write one row in the transaction of *connection*, so that log and version agree.
+Row = dict[str, Any]
+"""One row, by the names of its columns; the number is given by :func:`record`."""
 
-    *started* is aware of its time zone. :func:`ensure` has to have been called before.
-    """
-    import socket  # noqa: PLC0415 - not for status
 
-    given: dict[str, Any] = {
+def row(*, revision: str, direction: str, started: datetime, seconds: float, checksum: str) -> Row:
+    """Return a row for what this process did; *started* is aware of its time zone."""
+    return {
         "revision": revision,
         "direction": direction,
         "started_at": started.astimezone(UTC).replace(tzinfo=None),
         "seconds": seconds,
-        "host": socket.gethostname()[:255],
+        "host": _host(),
         "rxdb_version": import_module("rxdb").__version__,  # from above: by name, at run time
         "checksum": checksum,
     }
-    connection.execute(_insert(), {f"given_{name}": given[name] for name in given})
+
+
+def record(connection: Connection, rows: Sequence[Row]) -> None:
+    """Write *rows* in the transaction of *connection*, so that log and version agree.
+
+    :func:`ensure` has to have been called before.
+    """
+    given = [{f"given_{name}": value for name, value in row.items()} for row in rows]
+    connection.execute(_insert(), given if len(given) > 1 else given[0])
+
+
+@lru_cache(maxsize=1)
+def _host() -> str:
+    import socket  # noqa: PLC0415 - not for status
+
+    return socket.gethostname()[:255]
 
 
 def read(connection: Connection) -> list[Entry]:

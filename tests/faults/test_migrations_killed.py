@@ -45,12 +45,21 @@ def check(run: databases.Run) -> Check:
 
 @contextmanager
 def fresh(backend: str, folder: Path, run: databases.Run, number: int) -> Iterator[Target]:
-    """An empty database of its own for each point."""
+    """A database of its own for each point, every second one empty."""
     name, _, driver = backend.partition("+")
     place = folder / str(number)
     place.mkdir()
     with databases.empty(name, driver, place, run) as target:
+        if number % 2:
+            run(lambda: make_view(target))
         yield target
+
+
+def make_view(target: Target) -> None:
+    """Have something in the database: its revisions share no transaction then."""
+    engine = migrating.engine(target)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE VIEW busy AS SELECT 1 AS one")
 
 
 def test_killed_at_random_times(
@@ -87,8 +96,8 @@ def test_killed_between_two_statements(
         whole = migrator.migrate(target)
         assert not whole.error
         step = max(1, whole.statements // POINTS)
-        for number in range(1, whole.statements + 1, step):
-            with fresh(backend, tmp_path, run, number) as place:
+        for turn, number in enumerate(range(1, whole.statements + 1, step)):
+            with fresh(backend, tmp_path, run, turn) as place:
                 assert migrator.migrate(place, kill_at=number).killed
                 again = migrator.migrate(place)
                 assert not again.error, f"killed before statement {number} of {whole.statements}"

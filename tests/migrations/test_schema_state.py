@@ -65,14 +65,14 @@ def record(engine: Engine, *ids: str, direction: str = "upgrade") -> None:
     for own in ids:
         path = Path(f"alembic/versions/{own}.py")
         with engine.begin() as connection:
-            log.record(
-                connection,
+            row = log.row(
                 revision=own,
                 direction=direction,
                 started=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
                 seconds=0.5,
                 checksum=log.checksum(path) if path.exists() else "",
             )
+            log.record(connection, [row])
 
 
 @contextmanager
@@ -273,14 +273,14 @@ def test_the_log_goes_with_the_transaction(engine: Engine) -> None:
     record(engine, "a")
     with engine.connect() as connection:
         for own in ("b", "c"):
-            log.record(
-                connection,
+            row = log.row(
                 revision=own,
                 direction="upgrade",
                 started=datetime.now(UTC),
                 seconds=0.1,
                 checksum="",
             )
+            log.record(connection, [row])
         connection.rollback()
     with engine.connect() as connection:
         assert [entry.revision for entry in log.read(connection)] == ["a"]

@@ -138,8 +138,7 @@ def test_libpq_knows_the_options(name: str) -> None:
     known = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()}
     assert driver.options is not None
     newer = {"gssdelegation", "sslkeylogfile"}  # not in every libpq
-    own = {"pgbouncer"}  # rxdb's
-    assert {*driver.options, *registry.get("postgresql").options} - newer - own - known == set()
+    assert {*driver.options, *registry.get("postgresql").options} - newer - known == set()
 
 
 @pytest.mark.parametrize(
