@@ -7,6 +7,7 @@ of the one that SQLAlchemy would have raised. Which code means what is data of t
 from __future__ import annotations
 
 import pickle
+import select
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -180,11 +181,17 @@ def _wrap_connect(engine: Engine, target: Target) -> None:
 
 
 def _mark_commits(engine: Engine) -> None:
-    """Mark the errors of COMMIT: whether it was done is not known when the connection breaks."""
+    """Mark the errors of COMMIT: whether it was done is not known when the connection breaks.
+
+    One that the server has closed before is found so before COMMIT is sent: nothing was done.
+    """
     dialect: Any = engine.dialect
     commit = dialect.do_commit
 
     def do_commit(connection: Any) -> None:
+        if _is_hung_up(connection):
+            failure = dialect.loaded_dbapi.OperationalError("closed before COMMIT was sent")
+            raise failure from ConnectionResetError("the server closed the connection")
         try:
             commit(connection)
         except Exception as error:
@@ -192,6 +199,23 @@ def _mark_commits(engine: Engine) -> None:
             raise
 
     dialect.do_commit = do_commit
+
+
+HUNG_UP = getattr(select, "POLLRDHUP", 0)
+"""What Linux says of a socket whose other side is closed, also while there is something to read."""
+
+
+def _is_hung_up(connection: Any) -> bool:
+    """Whether the server has closed a connection, as far as its driver shows the socket."""
+    fileno = getattr(getattr(connection, "driver_connection", connection), "fileno", None)
+    if not HUNG_UP or fileno is None:
+        return False
+    try:
+        poll = select.poll()
+        poll.register(fileno(), HUNG_UP)
+        return bool(poll.poll(0))
+    except Exception:  # noqa: BLE001 - a driver that has no socket any more tells so at COMMIT
+        return False
 
 
 # The classes

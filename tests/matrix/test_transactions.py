@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -12,13 +13,13 @@ from typing import Any
 import databases
 import pytest
 from conftest import OpenSession
-from databases import at_once, is_async
+from databases import SERVERS, at_once, is_async
 from proxy import Relay, relay
-from sqlalchemy import URL, Engine, exc, update
+from sqlalchemy import URL, Engine, exc, text, update
 from sqlmodel import Field, Session, col, select
 
 import rxdb as rx
-from rxdb import Feature, Target
+from rxdb import Feature, Target, failures
 
 
 class Account(rx.Model, table=True):
@@ -519,3 +520,32 @@ def test_nothing_is_lost_and_nothing_is_done_twice_wherever_the_connection_break
     assert is_over
     assert unknown == 1
     assert repeated >= 3
+
+
+def test_a_connection_that_was_closed_before_the_commit_leaves_no_question(
+    target: Target, engine: Engine, transact: Transact, open_session: OpenSession
+) -> None:
+    server = SERVERS[target.dialect.name]
+    if not server.kill:
+        pytest.skip(f"{target.dialect.name} has no sessions that could be ended")
+    with engine.connect() as connection:
+        if not hasattr(connection.connection.driver_connection, "fileno"):
+            pytest.skip(f"{target.driver.name} does not show its socket")
+    calls = []
+
+    def work(session: Session) -> None:
+        calls.append(1)
+        add(session, 1, 1)
+        if len(calls) > 1:
+            return
+        number = session.scalar(text(server.session))
+        with engine.connect() as other:
+            other.exec_driver_sql(server.kill.format(number))
+        for _ in range(1000):  # until the server has closed it
+            if failures._is_hung_up(session.connection().connection):
+                return
+            time.sleep(0.01)
+
+    transact(work)
+    assert len(calls) == 2
+    assert amounts(open_session) == {1: 11, 2: 10}
