@@ -9,6 +9,8 @@ from weakref import WeakSet
 
 from sqlalchemy import event
 
+from rxdb_dialects import _sqlite_queue
+
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
@@ -35,6 +37,10 @@ class Connection(sqlite3.Connection):
         while self._cursors:  # none the second time: a cursor of a closed connection refuses
             self._cursors.pop().close()
         super().close()
+
+
+class Writer(_sqlite_queue.Connection, Connection):
+    """The same, for a connection that takes turns to write."""
 
 
 def interrupt_when_cancelled(engine: Engine) -> None:

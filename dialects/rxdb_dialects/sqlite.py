@@ -172,6 +172,19 @@ def file(url: URL) -> str:
     return "" if is_memory else name
 
 
+def identity(url: URL) -> tuple[str, str]:
+    """Return what is one database whichever way it is written, and the path of its file.
+
+    A database in memory that no other connection can see has neither.
+    """
+    if path := file(url):
+        real = os.path.normcase(os.path.realpath(path))
+        return real, real
+    is_own = url.database in {None, "", ":memory:"}
+    name = MEMORY if is_own and "cache" not in url.query else (url.database or "")
+    return (name if is_own or {"cache", "vfs"} & set(url.query) else ""), ""
+
+
 def glance(text: str, folder: Path) -> tuple[DBAPIConnection, str] | None:
     """Open a file that is there, where the URL is no more than its path."""
     import sqlite3
@@ -230,14 +243,18 @@ def engine_options(target: Target) -> dict[str, Any]:
     """
     from sqlalchemy import AsyncAdaptedQueuePool, QueuePool
 
+    from rxdb_dialects import _sqlite_queue
+
     arguments: dict[str, Any] = {"check_same_thread": False}
     if target.driver.sync:
         pool: Any = QueuePool
+        arguments |= {} if target.read_only else {"factory": _sqlite_queue.Connection}
     else:
-        from rxdb_dialects._sqlite_async import Connection
+        from rxdb_dialects import _sqlite_async
 
         pool = AsyncAdaptedQueuePool
-        arguments |= {"factory": Connection}
+        own = _sqlite_async.Connection if target.read_only else _sqlite_async.Writer
+        arguments |= {"factory": own}
     return {"poolclass": pool, "connect_args": arguments, "json_serializer": to_json}
 
 
@@ -251,9 +268,10 @@ def prepare(engine: Engine, target: Target) -> None:
     """
     from sqlalchemy import event
 
-    from rxdb_dialects import _sqlite_decimals
+    from rxdb_dialects import _sqlite_decimals, _sqlite_queue
 
     statements = pragmas(target)
+    known_as = identity(target.url)
     _sqlite_decimals.keep_exact(engine)
 
     @event.listens_for(engine, "connect")
@@ -262,6 +280,8 @@ def prepare(engine: Engine, target: Target) -> None:
             connection.isolation_level = None  # sqlite3 begins nothing either
         _sqlite_decimals.teach(connection)
         run(connection, *statements)
+        if not target.read_only:
+            _sqlite_queue.join(connection, *known_as)
 
     if not target.driver.sync:
         from rxdb_dialects import _sqlite_async
@@ -271,19 +291,10 @@ def prepare(engine: Engine, target: Target) -> None:
         # On the dialect of this one engine, not in SQLAlchemy's begin event: an error is then
         # wrapped as SQLAlchemy's own, and no event is dispatched for each transaction.
         sqlalchemy_dialect: Any = engine.dialect
-        sqlalchemy_dialect.do_begin = begin_immediate
+        is_async = engine.dialect.is_async
+        sqlalchemy_dialect.do_begin = _sqlite_queue.begin_async if is_async else _sqlite_queue.begin
         if not file(target.url):
             keep_memory(engine)
-
-
-def begin_immediate(connection: Any) -> None:
-    """Wait for the turn to write, at most for the busy timeout.
-
-    In AUTOCOMMIT, which SQLAlchemy says to :mod:`sqlite3` as ``isolation_level=None``, nothing
-    begins. Otherwise sqlite3 would begin by itself, and finds that begun already.
-    """
-    if connection.isolation_level is not None:
-        connection.execute("BEGIN IMMEDIATE")
 
 
 def pragmas(target: Target) -> list[str]:

@@ -1,0 +1,417 @@
+"""Let the writers of one SQLite file take turns: first come, first served, threads and tasks alike.
+
+SQLite lets one connection write at a time and keeps no queue: who waits sleeps and tries again, for
+longer each time, so that a newcomer goes first and an unlucky thread waits for seconds. In this
+process a queue stands before BEGIN IMMEDIATE. Only its head meets other processes, and tries again
+more often the longer it has waited.
+
+The turn belongs to the connection, and ends where SQLite's own lock does: at COMMIT, ROLLBACK and
+close, in whichever thread that runs, and when a connection is dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import sqlite3
+import sys
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary, ref
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from types import FrameType
+
+BEGIN = "BEGIN IMMEDIATE"
+
+LONGEST_PAUSE = 0.002
+"""Seconds between two tries of who has just begun to wait for another process. SQLite's own pauses
+grow to 0.1 s (``sqliteDefaultBusyCallback``), in which others get the file many times."""
+
+SHORTEST_PAUSE = 0.0002
+"""Seconds between two tries of who has waited for long."""
+
+AGEING = 0.02
+"""Seconds of waiting after which the pauses are half as long: who waits longer tries more often."""
+
+SHORT_WAIT = 0.0009
+"""Seconds after which BEGIN IMMEDIATE must have met another process: SQLite sleeps 1 ms before it
+tries for the second time."""
+
+CROWDED = 100
+"""Transactions for which other processes are then expected again, each time."""
+
+BUSY = 5
+"""SQLITE_BUSY, the last byte of its extended codes too."""
+
+LIBRARIES = frozenset(
+    {"asyncio", "contextlib", "functools", "greenlet", "rxdb", "rxdb_dialects"}
+    | {"sqlalchemy", "sqlmodel", "threading"}
+)
+"""Whose frames are not the place where an application began to write."""
+
+
+class Turn:
+    """The right of one connection to write, or its place in the queue."""
+
+    __slots__ = ("asked", "begun", "name", "patience", "queue", "task", "thread", "wake")
+
+    def __init__(self, queue: Queue, task: asyncio.Task[Any] | None = None) -> None:
+        self.queue = queue
+        self.asked = time.monotonic()
+        self.begun = 0.0
+        thread = threading.current_thread()
+        self.name, self.thread = thread.name, ref(thread)
+        self.task = None if task is None else ref(task)
+        self.patience: float | None = None  # seconds, where it had to queue
+        self.wake: Callable[[], bool] | None = None
+
+    def end(self) -> None:
+        """Leave the queue, and let the next one begin. Once is enough, more do no harm."""
+        self.queue.leave(self)
+
+    def owner(self, asker: Turn) -> str:
+        """Name who writes, as *asker* is to know it, and where that is now.
+
+        It costs nothing before it is asked for. To write down where each transaction began took
+        15 of the 260 microseconds of a session that adds a row and commits.
+        """
+        if self.thread is asker.thread and self.task is asker.task:
+            return f"another session of this {'task' if self.task else 'thread'} itself"
+        if self.task:
+            task = self.task()
+            frames = task.get_stack() if task else []
+            who = f"task {task.get_name()!r}" if task else "a task that is gone"
+            return who + place(frames[::-1])
+        thread = self.thread()
+        frame = sys._current_frames().get(thread.ident or 0) if thread else None  # noqa: SLF001
+        return f"thread {self.name!r}" + place(above(frame))
+
+
+def above(frame: FrameType | None) -> Iterator[FrameType]:
+    """Yield a frame, its caller, and so on."""
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def place(frames: Iterable[FrameType]) -> str:
+    """Say where the application is in the first of the frames that is its own."""
+    for frame in frames:
+        if not is_library(frame):
+            code = frame.f_code
+            return f", which is now at {code.co_filename}:{frame.f_lineno} in {code.co_name}"
+    return ""
+
+
+def is_library(frame: FrameType) -> bool:
+    """Whether a frame is not the application's."""
+    name: str = frame.f_globals.get("__name__", "")
+    return name.partition(".")[0] in LIBRARIES
+
+
+class Queue:
+    """The connections of this process that write to one file, or want to. The first one may.
+
+    It has no lock: append, remove and a look at the first are atomic, and to be woken twice does no
+    harm. So a connection may leave from a finalizer, which can run at any moment.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.turns: deque[Turn] = deque()
+        self.crowded = 0
+
+    def leave(self, turn: Turn) -> None:
+        """Take a turn out, and wake the first one."""
+        with suppress(ValueError):
+            self.turns.remove(turn)
+            self.wake_first()
+
+    def wake_first(self) -> None:
+        """Wake the first one; a task whose event loop is closed will not come, and is taken out."""
+        with suppress(IndexError):
+            while (first := self.turns[0]).wake is not None and not first.wake():
+                with suppress(ValueError):
+                    self.turns.remove(first)
+
+
+class Connection(sqlite3.Connection):
+    """A connection that gives its turn back where its transaction ends."""
+
+    queue: Queue | None = None
+    turn: Turn | None = None
+
+    def patience(self) -> int:
+        """Return the milliseconds to wait; a session may have set its own."""
+        (milliseconds,) = super().execute("PRAGMA busy_timeout").fetchone()
+        return int(milliseconds)
+
+    def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+        """Execute a statement; BEGIN IMMEDIATE tries again in its own way.
+
+        This is where aiosqlite comes by, in the thread of the connection.
+        """
+        turn = self.turn
+        if sql is not BEGIN or turn is None:
+            return super().execute(sql, *parameters)
+        cursor = self.begin(turn, super().execute)
+        turn.begun = time.monotonic()
+        return cursor
+
+    def begin(self, turn: Turn, execute: Callable[[str], sqlite3.Cursor]) -> sqlite3.Cursor:
+        """Begin, and find out whether other processes write too.
+
+        Where nobody else does, SQLite's own busy timeout stands ready: to set another one would
+        take 20 of the 260 microseconds of a session that adds a row and commits.
+        """
+        now = time.monotonic()
+        has_waited = turn.patience is not None and now - turn.asked > turn.patience / 10
+        if has_waited or turn.queue.crowded:
+            return self.begin_among_others(turn, execute)
+        try:
+            cursor = execute(BEGIN)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != BUSY:
+                raise
+            raise locked(turn) from None
+        finally:
+            if time.monotonic() - now > SHORT_WAIT and turn.queue.path:
+                turn.queue.crowded = CROWDED
+        return cursor
+
+    def begin_among_others(
+        self, turn: Turn, execute: Callable[[str], sqlite3.Cursor]
+    ) -> sqlite3.Cursor:
+        """Try until no other process writes: often, and the more often the longer it takes."""
+        patience = self.patience()
+        turn.queue.crowded = max(0, turn.queue.crowded - 1)
+        execute("PRAGMA busy_timeout = 0")
+        try:
+            while True:
+                try:
+                    return execute(BEGIN)
+                except sqlite3.OperationalError as error:
+                    waited = time.monotonic() - turn.asked
+                    if error.sqlite_errorcode & 0xFF != BUSY or self.turn is not turn:
+                        raise
+                    if waited >= patience / 1000:
+                        raise locked(turn) from None
+                    turn.queue.crowded = CROWDED
+                    time.sleep(pause(waited))
+        finally:
+            execute(f"PRAGMA busy_timeout = {patience}")
+
+    def end_turn(self) -> None:
+        """Let the next one begin."""
+        turn, self.turn = self.turn, None
+        if turn is not None:
+            turn.end()
+
+    def commit(self) -> None:
+        """Commit. A COMMIT that fails leaves the transaction open, and keeps the turn."""
+        super().commit()
+        self.end_turn()
+
+    def rollback(self) -> None:
+        """Roll back."""
+        try:
+            super().rollback()
+        finally:
+            self.end_turn()
+
+    def close(self) -> None:
+        """Close, which rolls back."""
+        try:
+            super().close()
+        finally:
+            self.end_turn()
+
+    def __del__(self) -> None:
+        """End the turn of a connection that nobody closed."""
+        self.end_turn()
+
+
+def pause(waited: float) -> float:
+    """Return the seconds until the next try, by chance, so that two do not try in step."""
+    return max(SHORTEST_PAUSE, random.random() * LONGEST_PAUSE / (1 + waited / AGEING))  # noqa: S311
+
+
+_queues: WeakValueDictionary[str, Queue] = WeakValueDictionary()
+_making = threading.Lock()
+
+
+def join(connection: Any, name: str, path: str) -> None:
+    """Let a new connection, sqlite3's or SQLAlchemy's around aiosqlite's, queue with all of *name*.
+
+    A database without a name is this connection's own. *path* is that of the file. A connection of
+    another class, which an application can ask for, takes no turns.
+    """
+    raw = sqlite_connection(connection)
+    if isinstance(raw, Connection):
+        with _making:
+            raw.queue = _queues.setdefault(name, Queue(path)) if name else Queue(path)
+
+
+def sqlite_connection(connection: Any) -> Any:
+    """Return sqlite3's own connection; None where aiosqlite's is closed."""
+    around = getattr(connection, "driver_connection", None)
+    return connection if around is None else around._connection  # noqa: SLF001 - no other way
+
+
+def begin(connection: Any) -> None:
+    """Begin a transaction of an ordinary engine when its turn has come.
+
+    In AUTOCOMMIT, which SQLAlchemy says to :mod:`sqlite3` as ``isolation_level=None``, nothing
+    begins. Otherwise sqlite3 would begin by itself, and finds that begun already.
+    """
+    raw = connection.dbapi_connection
+    if raw.isolation_level is None:
+        return
+    if (queue := getattr(raw, "queue", None)) is None:
+        raw.execute(BEGIN)
+        return
+    turn = take(raw, Turn(queue))
+    try:
+        if queue.turns[0] is not turn:
+            turn.patience = raw.patience() / 1000
+            wait(turn, turn.patience)
+        raw.execute(BEGIN)
+    except BaseException:
+        raw.end_turn()
+        raise
+
+
+def wait(turn: Turn, patience: float) -> None:
+    """Sleep until the turn has come."""
+    gate = threading.Lock()
+    gate.acquire()
+
+    def wake() -> bool:
+        with suppress(RuntimeError):  # it was woken before
+            gate.release()
+        return True
+
+    turn.wake = wake
+    while turn.queue.turns[0] is not turn:
+        left = turn.asked + patience - time.monotonic()
+        if left <= 0:
+            raise locked(turn)
+        gate.acquire(timeout=left)
+
+
+def begin_async(connection: Any) -> None:
+    """Begin a transaction of an asynchronous engine; its event loop runs on meanwhile."""
+    from sqlalchemy.util import await_only
+
+    adapted = connection.dbapi_connection
+    raw = sqlite_connection(adapted)
+    if raw is not None and raw.isolation_level is None:  # AUTOCOMMIT
+        return
+    if (queue := getattr(raw, "queue", None)) is None:
+        adapted.execute(BEGIN)
+        return
+    turn = take(raw, Turn(queue, asyncio.current_task()))
+    around = adapted.driver_connection
+    try:
+        if queue.turns[0] is not turn:
+            await_only(wait_async(turn, around))
+        await_only(around.execute(BEGIN))
+    except ValueError as error:  # what aiosqlite says of a closed connection
+        raw.end_turn()
+        raise sqlite3.OperationalError(str(error)) from error
+    except BaseException:
+        raw.end_turn()
+        raise
+
+
+async def wait_async(turn: Turn, connection: Any) -> None:
+    """Wait until the turn has come."""
+    loop = asyncio.get_running_loop()
+    woken = asyncio.Event()
+
+    def wake() -> bool:
+        try:
+            loop.call_soon_threadsafe(woken.set)
+        except RuntimeError:  # the event loop is closed
+            return False
+        return True
+
+    turn.wake = wake
+    ((milliseconds,),) = await connection.execute_fetchall("PRAGMA busy_timeout")
+    turn.patience = milliseconds / 1000
+    while turn.queue.turns[0] is not turn:
+        left = turn.asked + turn.patience - time.monotonic()
+        if left <= 0:
+            raise locked(turn)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(left):
+                await woken.wait()
+
+
+def take(raw: Connection, turn: Turn) -> Turn:
+    """Put a turn at the end of the queue, in the hands of its connection."""
+    raw.end_turn()
+    raw.turn = turn
+    turn.queue.turns.append(turn)
+    return turn
+
+
+# Who holds the lock
+
+
+def locked(turn: Turn) -> sqlite3.OperationalError:
+    """Return SQLite's error for waiting in vain, with the name of who writes."""
+    waited = time.monotonic() - turn.asked
+    path = turn.queue.path
+    with suppress(IndexError):
+        first = turn.queue.turns[0]
+        if first is turn or not first.begun:
+            who = other_process(path)
+        else:
+            since = f"{time.monotonic() - first.begun:.1f} s"
+            who = f"{first.owner(turn)}, in a transaction that began {since} ago"
+    error = sqlite3.OperationalError(
+        f"database is locked: after {waited:.1f} s it is still written to by {who}. Commit, roll "
+        "back or close that session sooner; open what only reads with read_only=True; or wait "
+        f"longer: ?busy_timeout={max(1000, round(waited * 2000))}"
+    )
+    error.sqlite_errorcode, error.sqlite_errorname = BUSY, "SQLITE_BUSY"
+    return error
+
+
+WRITE_LOCKS = (("-shm", 120), ("", 0x40000001))
+"""The bytes that SQLite locks to write: WAL_WRITE_LOCK, and the RESERVED lock without a WAL (its
+documentation, "WAL-mode File Format", 2.3, and ``os.h``)."""
+
+
+def other_process(path: str) -> str:
+    """Name the process that writes, where Linux tells it."""
+    for suffix, byte in WRITE_LOCKS:
+        with suppress(OSError, ValueError):
+            found = os.stat(path + suffix)  # noqa: PTH116
+            device = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+            for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
+                _, kind, _, mode, process, file, first, last = line.split()[:8]
+                is_it = (kind, mode, file) == ("POSIX", "WRITE", device)
+                if is_it and int(first) <= byte <= int(last):
+                    return named(int(process))
+    return "another process, or a connection that rxdb did not make"
+
+
+def named(process: int) -> str:
+    """Name a process."""
+    if process == os.getpid():
+        return "a connection of this process that rxdb did not make"
+    name = Path(f"/proc/{process}/comm").read_text(encoding="utf-8").strip()
+    return f"process {process} ({name})"
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_queues.clear)

@@ -1,0 +1,473 @@
+"""Who may write to a SQLite file: first come, first served, and nobody for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rxdb_dialects import _sqlite_queue
+from rxdb_dialects.sqlite import MEMORY
+from sqlalchemy import exc, text
+from sqlmodel import Session
+
+import rxdb as rx
+
+WRITE = text("UPDATE tally SET n = n + 1")
+
+
+class Tally(rx.Model, table=True):
+    id: int = rx.Field(primary_key=True)
+    n: int = 0
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> Iterator[str]:
+    found = f"sqlite:///{tmp_path}/app.db"
+    rx.create_all(found)
+    with rx.session(found) as session:
+        session.add_all([Tally(id=number) for number in range(10)])
+        session.commit()
+    yield found
+    rx.dispose()
+
+
+@pytest.fixture
+def queue(url: str) -> _sqlite_queue.Queue:
+    return _sqlite_queue._queues[os.path.realpath(url.removeprefix("sqlite:///"))]
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+async def auntil(is_so: Callable[[], bool]) -> None:
+    await asyncio.to_thread(until, is_so)
+
+
+def write(url: str, done: Callable[[], object] = lambda: None) -> None:
+    with rx.session(url) as session:
+        session.execute(WRITE)
+        done()
+        session.commit()
+
+
+async def awrite(url: str, done: Callable[[], object] = lambda: None) -> None:
+    async with rx.asession(url) as session:
+        await (await session.connection()).execute(WRITE)
+        done()
+        await session.commit()
+
+
+def begun(url: str) -> Session:
+    session = rx.session(url)
+    session.execute(WRITE)
+    return session
+
+
+# Order
+
+
+def test_threads_write_in_the_order_in_which_they_came(
+    url: str, queue: _sqlite_queue.Queue
+) -> None:
+    order: list[int] = []
+    with ThreadPoolExecutor(8) as threads:
+        with begun(url):
+            for number in range(8):
+                threads.submit(write, url, lambda n=number: order.append(n))  # type: ignore[misc]
+                until(lambda n=number: len(queue.turns) == n + 2)  # type: ignore[misc]
+        until(lambda: not queue.turns)
+    assert order == list(range(8))
+
+
+def test_threads_and_tasks_stand_in_one_queue(url: str, queue: _sqlite_queue.Queue) -> None:
+    order: list[int] = []
+
+    async def run() -> None:
+        first = begun(url)
+        waiting = []
+        for number in range(8):
+            done = lambda n=number: order.append(n)  # noqa: E731
+            way = asyncio.to_thread(write, url, done) if number % 2 else awrite(url, done)
+            waiting.append(asyncio.create_task(way))
+            await auntil(lambda n=number: len(queue.turns) == n + 2)  # type: ignore[misc]
+        first.close()
+        await asyncio.gather(*waiting)
+
+    asyncio.run(run())
+    assert order == list(range(8))
+
+
+@pytest.mark.parametrize("spelling", ["sqlite:///{}/app.db?cache_size=10", "sqlite:///{}/link.db"])
+def test_all_spellings_of_a_file_share_its_queue(
+    url: str, queue: _sqlite_queue.Queue, tmp_path: Path, spelling: str
+) -> None:
+    (tmp_path / "link.db").symlink_to(tmp_path / "app.db")
+    with begun(spelling.format(tmp_path)):
+        assert len(queue.turns) == 1
+
+
+@pytest.mark.parametrize("memory", ["sqlite://", "sqlite:///:memory:"])
+def test_a_database_in_memory_has_one_queue_too(memory: str) -> None:
+    rx.create_all(memory)
+    queue = _sqlite_queue._queues[MEMORY]
+    with rx.get_engine(memory).connect(), rx.get_engine(memory).connect():
+        pass  # a new connection would wait for the writer before it comes to the queue
+    with ThreadPoolExecutor(1) as threads:
+        with begun(memory):
+            waiting = threads.submit(write, memory)
+            until(lambda: len(queue.turns) == 2)
+        waiting.result(timeout=20)
+    assert not queue.turns
+
+
+def test_a_reader_takes_no_turn(url: str, queue: _sqlite_queue.Queue) -> None:
+    with rx.session(url, read_only=True) as session:
+        session.get(Tally, 1)
+        assert not queue.turns
+
+
+# Nothing is lost
+
+
+def test_threads_lose_no_update(url: str) -> None:
+    def add(number: int) -> None:
+        with rx.session(url) as session:
+            tally = session.get(Tally, number % 3)
+            assert tally
+            tally.n += 1
+            session.commit()
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(add, range(300)))
+    with rx.session(url, read_only=True) as session:
+        assert session.exec(rx.select(Tally.n).where(Tally.id < 3)).all() == [100] * 3
+
+
+def test_tasks_and_threads_lose_no_update(url: str, queue: _sqlite_queue.Queue) -> None:
+    async def add(number: int) -> None:
+        async with rx.asession(url) as session:
+            tally = await session.get(Tally, number % 3)
+            assert tally
+            tally.n += 1
+            session.add(tally)
+            await session.commit()
+
+    async def run() -> None:
+        threads = [asyncio.to_thread(write, url) for _ in range(20)]
+        await asyncio.gather(*threads, *(add(number) for number in range(90)))
+
+    asyncio.run(run())
+    with rx.session(url, read_only=True) as session:
+        assert session.exec(rx.select(Tally.n).where(Tally.id < 3)).all() == [50] * 3
+    assert not queue.turns
+
+
+def test_processes_lose_no_update(url: str) -> None:
+    program = (
+        "import rxdb as rx, sys; from sqlalchemy import text\n"
+        "for _ in range(20):\n"
+        "    with rx.session(sys.argv[1]) as session:\n"
+        "        n = session.scalar(text('SELECT n FROM tally WHERE id = 1'))\n"
+        "        session.execute(text('UPDATE tally SET n = :n WHERE id = 1'), {'n': n + 1})\n"
+        "        session.commit()\n"
+    )
+    command = [sys.executable, "-c", program, url]
+    running = [subprocess.Popen(command) for _ in range(2)]
+    assert [process.wait(60) for process in running] == [0, 0]
+    with rx.session(url, read_only=True) as session:
+        assert session.scalar(text("SELECT n FROM tally WHERE id = 1")) == 40
+
+
+# The event loop
+
+
+def test_a_waiting_task_leaves_the_event_loop_to_others(
+    url: str, queue: _sqlite_queue.Queue
+) -> None:
+    async def run() -> int:
+        with begun(url):
+            waiting = asyncio.create_task(awrite(url))
+            turns = 0
+            while len(queue.turns) < 2 or turns < 100:
+                await asyncio.sleep(0)
+                turns += 1
+        await waiting
+        return turns
+
+    assert asyncio.run(run()) >= 100
+
+
+def test_a_cancelled_task_leaves_the_queue(url: str, queue: _sqlite_queue.Queue) -> None:
+    async def run() -> None:
+        with begun(url):
+            waiting = [asyncio.create_task(awrite(url)) for _ in range(3)]
+            await auntil(lambda: len(queue.turns) == 4)
+            waiting[0].cancel()
+            with suppress(asyncio.CancelledError):
+                await waiting[0]
+            assert len(queue.turns) == 3
+        await asyncio.gather(*waiting[1:])
+
+    asyncio.run(run())
+    assert not queue.turns
+
+
+def test_a_task_that_is_cancelled_while_it_writes_gives_its_turn_back(
+    url: str, queue: _sqlite_queue.Queue
+) -> None:
+    async def hold() -> None:
+        async with rx.asession(url) as session:
+            await (await session.connection()).execute(WRITE)
+            await asyncio.sleep(60)
+
+    async def run() -> None:
+        task = asyncio.create_task(hold())
+        await auntil(lambda: bool(queue.turns) and queue.turns[0].begun > 0)
+        task.cancel()
+        await awrite(url)
+
+    asyncio.run(run())
+    assert not queue.turns
+
+
+def test_a_task_of_a_closed_event_loop_is_passed_over(url: str, queue: _sqlite_queue.Queue) -> None:
+    turn = _sqlite_queue.Turn(queue)
+    loop = asyncio.new_event_loop()
+    loop.close()
+
+    def wake() -> bool:
+        try:
+            loop.call_soon_threadsafe(print)
+        except RuntimeError:
+            return False
+        return True
+
+    turn.wake = wake
+    with begun(url):
+        queue.turns.append(turn)
+    assert not queue.turns
+    write(url)
+
+
+# Turns end
+
+
+def end_by_commit(session: Session) -> None:
+    session.commit()
+
+
+def end_by_rollback(session: Session) -> None:
+    session.rollback()
+
+
+def end_by_close(session: Session) -> None:
+    session.close()
+
+
+def end_by_invalidate(session: Session) -> None:
+    session.invalidate()
+
+
+def end_by_closing_the_connection(session: Session) -> None:
+    driver: Any = session.connection().connection.dbapi_connection
+    driver.close()
+
+
+def end_by_detach(session: Session) -> None:
+    session.connection().detach()
+    session.close()
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        end_by_commit,
+        end_by_rollback,
+        end_by_close,
+        end_by_invalidate,
+        end_by_closing_the_connection,
+        end_by_detach,
+    ],
+)
+def test_a_turn_ends_with_its_transaction(
+    url: str, queue: _sqlite_queue.Queue, end: Callable[[Session], None]
+) -> None:
+    session = begun(url)
+    assert len(queue.turns) == 1
+    end(session)
+    assert not queue.turns
+    write(url)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_dropped_session_ends_its_turn(url: str, queue: _sqlite_queue.Queue) -> None:
+    def drop() -> None:
+        begun(url)
+
+    thread = threading.Thread(target=drop)
+    thread.start()
+    thread.join()
+    gc.collect()
+    assert not queue.turns
+    write(url)
+
+
+def test_a_failed_begin_ends_its_turn(url: str, queue: _sqlite_queue.Queue) -> None:
+    with rx.get_engine(url).connect() as connection:
+        driver: Any = connection.connection.dbapi_connection
+        driver.execute("BEGIN")
+        with pytest.raises(exc.OperationalError, match="within a transaction"):
+            connection.execute(WRITE)
+        assert not queue.turns
+        driver.rollback()
+
+
+def test_a_failed_commit_keeps_its_turn_until_the_rollback(
+    url: str, queue: _sqlite_queue.Queue
+) -> None:
+    with rx.get_engine(url).connect() as connection:
+        connection.execute(text("PRAGMA defer_foreign_keys = ON"))
+        connection.execute(text("CREATE TABLE part (whole INTEGER REFERENCES tally)"))
+        connection.execute(text("INSERT INTO part VALUES (1000)"))
+        driver: Any = connection.connection.dbapi_connection
+        driver.execute("PRAGMA defer_foreign_keys = ON")
+        connection.execute(text("INSERT INTO part VALUES (1000)"))
+        with pytest.raises(sqlite3.IntegrityError):
+            driver.commit()
+        assert len(queue.turns) == 1
+    assert not queue.turns
+
+
+def test_a_queue_goes_with_its_connections(url: str, tmp_path: Path) -> None:
+    rx.dispose()
+    gc.collect()
+    assert os.path.realpath(tmp_path / "app.db") not in _sqlite_queue._queues
+
+
+# Waiting in vain
+
+
+def test_who_waits_in_vain_is_told_which_thread_writes(
+    url: str, queue: _sqlite_queue.Queue
+) -> None:
+    ended = threading.Event()
+
+    def import_orders() -> None:
+        with begun(url):
+            ended.wait(20)
+
+    thread = threading.Thread(target=import_orders, name="importer")
+    thread.start()
+    until(lambda: bool(queue.turns) and queue.turns[0].begun > 0)
+    try:
+        with pytest.raises(rx.LockTimeout) as caught:
+            write(f"{url}?busy_timeout=50")
+    finally:
+        ended.set()
+        thread.join()
+    assert isinstance(caught.value, exc.OperationalError)
+    said = str(caught.value)
+    assert "database is locked: after 0.1 s it is still written to by thread 'importer'" in said
+    assert f"which is now at {__file__}:" in said
+    assert "in import_orders, in a transaction that began 0." in said
+    assert "?busy_timeout=" in said
+    assert not queue.turns
+
+
+def test_a_thread_that_waits_for_itself_is_told_so(url: str) -> None:
+    with (
+        begun(url),
+        pytest.raises(rx.LockTimeout, match="by another session of this thread itself"),
+    ):
+        write(f"{url}?busy_timeout=50")
+
+
+def test_who_waits_in_vain_is_told_which_task_writes(url: str, queue: _sqlite_queue.Queue) -> None:
+    async def hold(ended: asyncio.Event) -> None:
+        async with rx.asession(url) as session:
+            await (await session.connection()).execute(WRITE)
+            await ended.wait()
+
+    async def run() -> None:
+        ended = asyncio.Event()
+        task = asyncio.create_task(hold(ended), name="importer")
+        await auntil(lambda: bool(queue.turns) and queue.turns[0].begun > 0)
+        here = "by task 'importer', which is now at .*test_sqlite_queue.py:[0-9]+ in hold"
+        with pytest.raises(rx.LockTimeout, match=here):
+            await awrite(f"{url}?busy_timeout=50")
+        with pytest.raises(rx.LockTimeout, match=here):
+            await asyncio.to_thread(write, f"{url}?busy_timeout=50")
+        ended.set()
+        await task
+
+    asyncio.run(run())
+
+
+def test_a_task_that_waits_for_itself_is_told_so(url: str) -> None:
+    async def run() -> None:
+        async with rx.asession(url) as session:
+            await (await session.connection()).execute(WRITE)
+            with pytest.raises(rx.LockTimeout, match="by another session of this task itself"):
+                await awrite(f"{url}?busy_timeout=50")
+
+    asyncio.run(run())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells which process has a lock")
+@pytest.mark.parametrize("mode", ["WAL", "DELETE"])
+def test_who_waits_in_vain_is_told_which_process_writes(url: str, mode: str) -> None:
+    path = url.removeprefix("sqlite:///")
+    rx.dispose()
+    program = (
+        "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "c.execute('PRAGMA journal_mode = ' + sys.argv[2]); c.execute('BEGIN IMMEDIATE')\n"
+        "print(flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", program, path, mode]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as other:
+        assert other.stdout
+        other.stdout.readline()
+        try:
+            with pytest.raises(rx.LockTimeout, match=rf"by process {other.pid} \(python"):
+                write(f"{url}?busy_timeout=50&journal_mode={mode}")
+        finally:
+            other.communicate()
+    write(url)
+
+
+def test_a_connection_that_rxdb_did_not_make_is_named_as_such(url: str) -> None:
+    other = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        with pytest.raises(rx.LockTimeout, match="that rxdb did not make"):
+            write(f"{url}?busy_timeout=50")
+    finally:
+        other.close()
+
+
+def test_a_connection_waits_as_long_as_it_was_told(url: str) -> None:
+    with rx.get_engine(url).connect() as connection:
+        driver: Any = connection.connection.dbapi_connection
+        driver.execute("PRAGMA busy_timeout = 20")
+        with begun(url), pytest.raises(rx.LockTimeout):
+            connection.execute(WRITE)
+        connection.execute(WRITE)
+        assert driver.execute("PRAGMA busy_timeout").fetchone() == (20,)
+        driver.execute("PRAGMA busy_timeout = 5000")
