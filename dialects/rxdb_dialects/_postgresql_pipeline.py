@@ -69,8 +69,9 @@ class _Ahead:
             self.wait()
             return False
         if self.pipeline is None:
-            self.pipeline = self.driver.pipeline()
-            self.pipeline.__enter__()
+            begun: AbstractContextManager[Any] = self.driver.pipeline()
+            begun.__enter__()
+            self.pipeline = begun
         cursor.execute(statement, parameters)
         return True
 
