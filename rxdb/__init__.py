@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from sqlmodel import Relationship as Relationship
     from sqlmodel import select as select
 
+    from rxdb.bulk import Upserted as Upserted
+    from rxdb.bulk import bulk_insert as bulk_insert
+    from rxdb.bulk import upsert as upsert
     from rxdb.config import Config as Config
     from rxdb.config import DBConfig as DBConfig
     from rxdb.config import get_config as get_config
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from rxdb.errors import BadConfig as BadConfig
     from rxdb.errors import BadPlugin as BadPlugin
     from rxdb.errors import BadRevision as BadRevision
+    from rxdb.errors import BadRow as BadRow
     from rxdb.errors import BadURL as BadURL
     from rxdb.errors import BadValue as BadValue
     from rxdb.errors import CheckViolation as CheckViolation
@@ -99,6 +103,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "rxdb.bulk": ("Upserted", "bulk_insert", "upsert"),
     "rxdb.config": ("Config", "DBConfig", "get_config", "secret", "set_config"),
     "rxdb.dialect": ("Dialect", "Driver", "Feature", "Target"),
     "rxdb.engine": ("adispose", "dispose", "get_async_engine", "get_engine", "pool_status"),
@@ -107,6 +112,7 @@ _HOMES = {
         "BadConfig",
         "BadPlugin",
         "BadRevision",
+        "BadRow",
         "BadURL",
         "BadValue",
         "CheckViolation",

@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rxdb.errors import DriverBroken, DriverTooOld
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from sqlalchemy import URL, Connection, Engine, Table
+    from sqlalchemy import URL, Column, Connection, Engine, Table
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.types import TypeEngine
 
@@ -262,6 +262,58 @@ def no_more(column: str, type_: TypeEngine[Any]) -> dict[str, str]:
     return {}
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rows:
+    """Some rows that are to be inserted, column by column."""
+
+    table: Table
+    """Where they go."""
+
+    columns: tuple[Column[Any], ...]
+    """The columns they give."""
+
+    values: list[Sequence[Any]]
+    """For each column the values of all rows, as the driver takes them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merge:
+    """Rows of a temporary table that are to be inserted or updated; all names are quoted."""
+
+    target: str
+    """The table that is changed."""
+
+    source: str
+    """The temporary table."""
+
+    row: str
+    """The column of the temporary table with a row's position."""
+
+    columns: tuple[str, ...]
+    """The columns that are written."""
+
+    key: tuple[str, ...]
+    """The columns that tell whether a row is there."""
+
+    update: tuple[str, ...]
+    """The columns that are set where it is; none leaves it as it is."""
+
+    other_keys: tuple[tuple[str, ...], ...]
+    """Other unique keys among the columns that are written."""
+
+    part: tuple[int, int] | None = None
+    """The first position that is written, and the first that is not any more; None for all."""
+
+    @property
+    def where(self) -> str:
+        """The condition that chooses the part."""
+        return (
+            f"{self.row} >= {self.part[0]} AND {self.row} < {self.part[1]}"
+            if self.part
+            else "1 = 1"
+        )
+
+
 def first_argument(error: BaseException) -> str | int | None:
     """Return what most drivers put first into an error: the server's number for it."""
     code = error.args[0] if error.args else None
@@ -436,6 +488,18 @@ class Dialect:
     fingerprint: Callable[[Connection, str], str] | None = None
     """Return a text that changes when the given DDL statement takes effect. None means that
     SQLAlchemy's inspector describes the tables that the statement names."""
+
+    write_rows: Callable[[Connection, Rows], bool] | None = None
+    """Insert some rows by the fastest way, inside a savepoint. False leaves them to SQLAlchemy,
+    where that way does not take these columns or values; nothing is written then."""
+
+    upsert: Callable[[Connection, Merge], tuple[int, int]] | None = None
+    """Insert the rows of a temporary table or update those that are there, with the locks in the
+    order of the keys. Return how many were inserted, and how many updated."""
+
+    key_step: str = ""
+    """The query for how far the generated keys of one statement are apart, where the server does
+    not return them."""
 
     glance: Callable[[str, Path], tuple[DBAPIConnection, str] | None] = nothing_at_a_glance
     """Open the database of a URL text for reading without SQLAlchemy, whose import takes longer

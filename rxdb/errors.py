@@ -242,6 +242,20 @@ class BadValue(DatabaseError, ValueError):
         return f"A value does not fit into {into}: its type, its length or its range."
 
 
+class BadRow(BadValue):
+    """A row that :func:`rxdb.bulk_insert` or :func:`rxdb.upsert` cannot read."""
+
+    row: int = 0
+    """Its position among the rows of the call, counted from 0."""
+
+    @classmethod
+    def of(cls, row: int, told: str, column: str | None = None, table: str = "") -> BadRow:
+        place = f"{column} of row {row}" if column else f"Row {row}"
+        made = cls(f"{place}, counted from 0, cannot be written: {told}")
+        made.row, made.columns, made.table = row, (column,) if column else (), table or None
+        return made
+
+
 class Deadlock(DatabaseError):
     """Two transactions waited for each other, and the database ended this one."""
 

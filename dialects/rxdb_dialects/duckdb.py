@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import URL, Connection, Engine
 
+    from rxdb.dialect import Merge, Rows
+
 MEMORY = {None, "", ":memory:"}
 CONFLICT = "Conflict"
 ERRORS: dict[str | int, type[RxdbError]] = {
@@ -158,6 +160,20 @@ def migration_lock(connection: Connection, name: str) -> Callable[[], None] | No
     return lock_in_process(f"{connection.engine.url.database} {name}")
 
 
+def write_rows(connection: Connection, rows: Rows) -> bool:
+    """Insert many rows with one statement."""
+    from rxdb_dialects import _sqlite_rows
+
+    return _sqlite_rows.write_rows(connection, rows)
+
+
+def upsert(connection: Connection, merge: Merge) -> tuple[int, int]:
+    """Insert or update with ON CONFLICT."""
+    from rxdb_dialects import _sqlite_rows
+
+    return _sqlite_rows.upsert(connection, merge)
+
+
 def error_code(error: BaseException) -> str | None:
     """Recognise an error by its first sentence; the rest quotes the statement."""
     text = str(error).partition("\n")[0]
@@ -220,4 +236,6 @@ dialect = Dialect(
     translate=translate,
     prepare=prepare,
     migration_lock=migration_lock,
+    write_rows=write_rows,
+    upsert=upsert,
 )

@@ -38,6 +38,7 @@ from rxdb.errors import (
     StatementTimeout,
     UniqueViolation,
 )
+from rxdb_dialects._mysql_load import LOADS, LOCAL_FILES
 from rxdb_dialects._mysql_types import WIDEST, keep_meaning
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.types import TypeEngine
+
+    from rxdb.dialect import Merge, Rows
 
 SESSION = (
     # An empty global sql_mode, as on Amazon RDS, cuts texts that are too long without a word and
@@ -205,6 +208,14 @@ def prepare(engine: Engine, target: Target) -> None:
     statements = (SESSION, READ_ONLY) if target.read_only else (SESSION,)
     mode = target.url.query.get("sslmode", "prefer")
 
+    if not target.read_only and target.driver.name in LOADS:
+
+        @event.listens_for(engine, "do_connect")
+        def allow_loads(
+            dialect: Any, record: object, cargs: list[Any], cparams: dict[str, Any]
+        ) -> None:
+            cparams["client_flag"] = cparams.get("client_flag", 0) | LOCAL_FILES
+
     @event.listens_for(engine, "connect")
     def connect(connection: Any, record: object) -> None:
         if mode in REQUIRED and not _is_encrypted(connection):
@@ -322,6 +333,20 @@ def migration_lock(connection: Connection, name: str) -> Callable[[], None] | No
 def has_session_locks(connection: Connection) -> bool:
     """Trust the lock where only one node takes writes."""
     return connection.exec_driver_sql(UNSHARED).first() is None
+
+
+def write_rows(connection: Connection, rows: Rows) -> bool:
+    """Insert many rows with LOAD DATA LOCAL, or many with one statement."""
+    from rxdb_dialects import _mysql_load
+
+    return _mysql_load.write_rows(connection, rows)
+
+
+def upsert(connection: Connection, merge: Merge) -> tuple[int, int]:
+    """Insert or update with ON DUPLICATE KEY UPDATE."""
+    from rxdb_dialects import _mysql_load
+
+    return _mysql_load.upsert(connection, merge)
 
 
 def limit_lock_wait(seconds: float) -> tuple[str, ...]:
@@ -587,6 +612,9 @@ dialect = Dialect(
     has_session_locks=has_session_locks,
     limit_lock_wait=limit_lock_wait,
     limit=limit,
+    write_rows=write_rows,
+    upsert=upsert,
+    key_step="SELECT @@auto_increment_increment",
     fingerprint=fingerprint,
     neutral_type=neutral_type,
     plain_default=plain_default,

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.types import TypeEngine
 
+    from rxdb.dialect import Merge, Rows
+
 LIBPQ = frozenset(
     [
         "channel_binding",
@@ -288,6 +290,20 @@ def has_session_locks(connection: Connection) -> bool:
     return bool(told == answered)
 
 
+def write_rows(connection: Connection, rows: Rows) -> bool:
+    """Insert many rows with COPY."""
+    from rxdb_dialects import _postgresql_copy
+
+    return _postgresql_copy.write_rows(connection, rows)
+
+
+def upsert(connection: Connection, merge: Merge) -> tuple[int, int]:
+    """Insert or update with ON CONFLICT."""
+    from rxdb_dialects import _postgresql_copy
+
+    return _postgresql_copy.upsert(connection, merge)
+
+
 def limit_lock_wait(seconds: float) -> tuple[str, ...]:
     """Limit it in milliseconds."""
     return (f"SET lock_timeout = {max(1, round(seconds * 1000))}",)
@@ -384,6 +400,8 @@ dialect = Dialect(
     limit=limit,
     is_empty=is_empty,
     sending_ahead=sending_ahead,
+    write_rows=write_rows,
+    upsert=upsert,
     plain_default=plain_default,
     json_type=json_type,
     retype_options=retype_options,

@@ -53,6 +53,8 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.types import TypeEngine
 
+    from rxdb.dialect import Merge, Rows
+
 MEMORY = "file:/rxdb?vfs=memdb&uri=true"
 """What ``sqlite://`` is here: SQLite's memdb file system (3.36 and later) gives all connections of
 this process one database in memory, each with its own transactions and with locks that wait.
@@ -534,6 +536,20 @@ def as_lines(sql: str) -> list[str]:
     return sorted(line.strip().rstrip(",") for line in sql.strip().splitlines())
 
 
+def write_rows(connection: Connection, rows: Rows) -> bool:
+    """Insert many rows with one statement."""
+    from rxdb_dialects import _sqlite_rows
+
+    return _sqlite_rows.write_rows(connection, rows)
+
+
+def upsert(connection: Connection, merge: Merge) -> tuple[int, int]:
+    """Insert or update with ON CONFLICT."""
+    from rxdb_dialects import _sqlite_rows
+
+    return _sqlite_rows.upsert(connection, merge)
+
+
 def neutral_type(type_: TypeEngine[Any]) -> TypeEngine[Any] | None:
     """Say which of SQLAlchemy's types a column was made from."""
     import sqlalchemy as sa
@@ -610,5 +626,7 @@ dialect = Dialect(
     back_up=back_up,
     unchanged_tables=unchanged_tables,
     neutral_type=neutral_type,
+    write_rows=write_rows,
+    upsert=upsert,
     temporary_schema="temp",
 )

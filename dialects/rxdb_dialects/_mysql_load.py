@@ -1,0 +1,224 @@
+"""Many rows into MySQL and MariaDB: LOAD DATA LOCAL where the server allows it, else INSERT.
+
+The server asks for a file by name, and might ask for another one than the statement names. Here
+no file is read at all: what is sent is the text of the rows, and only for the name ``rxdb``. Every
+other request, and any outside of this call, is refused as by a driver without ``local_infile``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import warnings
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from rxdb_dialects import _text_rows
+from rxdb_dialects._text_rows import FORMATS, each
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection
+
+    from rxdb.dialect import Merge, Rows
+
+NAME = b"rxdb"
+"""What the statement names and the server asks for."""
+
+PACKET = 65536
+"""Bytes that are sent at once."""
+
+LOCAL_FILES = 128
+"""The client's flag without which the server refuses the statement (MySQL manual, "Capabilities
+Flags", CLIENT_LOCAL_FILES). The driver goes on refusing to read files."""
+
+FEW = 50
+"""Fewer rows go by INSERT, which takes fewer round trips."""
+
+TEXTS = {
+    **FORMATS,
+    bool: each(lambda value: str(int(value))),
+    bytes: each(bytes.hex),
+    dt.datetime: each(lambda value: str(value.replace(tzinfo=None))),  # as the drivers do
+    dt.time: each(lambda value: str(value.replace(tzinfo=None))),
+}
+
+
+def write_rows(connection: Connection, rows: Rows) -> bool:
+    """Load the rows, or insert them as the driver packs many rows into one statement."""
+    if len(rows.values[0]) >= FEW and can_load(connection) and load(connection, rows):
+        return True
+    prepare = connection.dialect.identifier_preparer
+    names = ", ".join(prepare.quote(column.name) for column in rows.columns)
+    marks = ", ".join(["%s"] * len(rows.columns))
+    statement = f"INSERT INTO {prepare.format_table(rows.table)} ({names}) VALUES ({marks})"  # noqa: S608
+    connection.exec_driver_sql(statement, list(zip(*rows.values, strict=True)))
+    return True
+
+
+def can_load(connection: Connection) -> bool:
+    """Whether server and driver can; the server is asked once for each engine."""
+    dialect: Any = connection.dialect
+    if dialect.driver not in LOADS or not dialect._backslash_escapes:  # noqa: SLF001
+        return False
+    if not hasattr(dialect, "rxdb_can_load"):
+        found = connection.exec_driver_sql("SELECT @@local_infile").scalar()
+        dialect.rxdb_can_load = bool(found)
+    return bool(dialect.rxdb_can_load)
+
+
+def load(connection: Connection, rows: Rows) -> bool:
+    """Load the rows, and undo that where the server warns.
+
+    LOAD DATA LOCAL makes warnings of errors, and leaves out rows with a key that is there already
+    (MySQL manual, "LOAD DATA Statement", "IGNORE and LOCAL"). INSERT then tells what is wrong.
+    """
+    import sqlalchemy as sa
+    from sqlalchemy.dialects.mysql import BIT
+
+    dialect: Any = connection.dialect
+    types = [column.type._unwrapped_dialect_impl(dialect) for column in rows.columns]  # noqa: SLF001
+    if any(isinstance(type_, BIT | sa.types.NullType) for type_ in types):
+        return False
+    text = _text_rows.write((values, TEXTS) for values in rows.values)
+    if text is None:
+        return False
+    prepare = dialect.identifier_preparer
+    names, sets = [], []
+    for number, (column, values) in enumerate(zip(rows.columns, rows.values, strict=True)):
+        name = prepare.quote(column.name)
+        is_bytes = any(isinstance(value, bytes) for value in values)
+        names.append(f"@rxdb_{number}" if is_bytes else name)
+        sets += [f"{name} = UNHEX(@rxdb_{number})"] if is_bytes else []
+    statement = (
+        f"LOAD DATA LOCAL INFILE '{NAME.decode()}' INTO TABLE {prepare.format_table(rows.table)} "
+        f"CHARACTER SET utf8mb4 ({', '.join(names)}){' SET ' if sets else ''}{', '.join(sets)}"
+    ).replace("%%", "%")  # doubled for parameters, and there are none
+    savepoint = connection.begin_nested()
+    try:
+        written, warned = _sent(connection, statement, text)
+    except Exception as error:  # noqa: BLE001 - SQLAlchemy tells whose it is
+        with suppress(sa.exc.SQLAlchemyError):
+            savepoint.rollback()
+        connection._handle_dbapi_exception(error, statement, None, None, None)  # noqa: SLF001
+    except BaseException:
+        connection.invalidate()  # it was left in the midst of an answer
+        raise
+    if warned or written != len(rows.values[0]):
+        savepoint.rollback()
+        return False
+    savepoint.commit()
+    return True
+
+
+def _sent(connection: Connection, statement: str, text: bytes) -> tuple[int, int]:
+    """Send the rows, and return how many were written and how many warnings there are."""
+    driver: Any = connection.connection.driver_connection
+    send = LOADS[connection.dialect.driver]
+    if not connection.dialect.is_async:
+        found: tuple[int, int] = send(driver, statement, text)
+        return found
+    from sqlalchemy.util import await_only
+
+    return await_only(send(driver, statement, text))  # type: ignore[no-any-return]
+
+
+def _answers(packet: Any, asked: Any, text: bytes) -> Iterator[bytes]:
+    """Yield what is sent to the server that asks for a file."""
+    name = asked(packet).filename
+    if name == NAME:
+        for start in range(0, len(text), PACKET):
+            yield text[start : start + PACKET]
+    yield b""
+
+
+def by_pymysql(driver: Any, statement: str, text: bytes) -> tuple[int, int]:
+    """Speak the protocol through PyMySQL's connection."""
+    from pymysql.constants import COMMAND  # type: ignore[import-untyped]
+    from pymysql.protocol import (  # type: ignore[import-untyped]
+        LoadLocalPacketWrapper,
+        OKPacketWrapper,
+    )
+
+    driver._execute_command(COMMAND.COM_QUERY, statement)  # noqa: SLF001
+    packet = driver._read_packet()  # noqa: SLF001
+    for part in _answers(packet, LoadLocalPacketWrapper, text):
+        driver.write_packet(part)
+    done = OKPacketWrapper(driver._read_packet())  # noqa: SLF001
+    return done.affected_rows, done.warning_count
+
+
+async def by_aiomysql(driver: Any, statement: str, text: bytes) -> tuple[int, int]:
+    """Speak the protocol through aiomysql's connection, which uses PyMySQL's packets."""
+    from pymysql.constants import COMMAND
+    from pymysql.protocol import (
+        LoadLocalPacketWrapper,
+        OKPacketWrapper,
+    )
+
+    await driver._execute_command(COMMAND.COM_QUERY, statement)  # noqa: SLF001
+    packet = await driver._read_packet()  # noqa: SLF001
+    for part in _answers(packet, LoadLocalPacketWrapper, text):
+        driver.write_packet(part)
+    done = OKPacketWrapper(await driver._read_packet())  # noqa: SLF001
+    return done.affected_rows, done.warning_count
+
+
+async def by_asyncmy(driver: Any, statement: str, text: bytes) -> tuple[int, int]:
+    """Speak the protocol through asyncmy's connection."""
+    from asyncmy.constants import COMMAND
+    from asyncmy.protocol import LoadLocalPacketWrapper, OKPacketWrapper
+
+    await driver._execute_command(COMMAND.COM_QUERY, statement)  # noqa: SLF001
+    packet = await driver.read_packet()
+    for part in _answers(packet, LoadLocalPacketWrapper, text):
+        driver.write_packet(part)
+    done = OKPacketWrapper(await driver.read_packet())
+    return done.affected_rows, done.warning_count
+
+
+LOADS: dict[str, Any] = {
+    "pymysql": by_pymysql,
+    "aiomysql": by_aiomysql,
+    "asyncmy": by_asyncmy,
+}
+"""mysqlclient reads files by itself, whichever the server asks for: it inserts."""
+
+
+def upsert(connection: Connection, merge: Merge) -> tuple[int, int]:
+    """Insert or update with ON DUPLICATE KEY UPDATE, which counts the rows that it finds.
+
+    The server's own count does not tell an inserted row from one that is as it was. And the clause
+    takes every unique key: where it finds a row with another key than the one that was named, the
+    same row is inserted by itself, and the server says which constraint is in the way.
+    """
+    source, target = merge.source, merge.target
+    names = ", ".join(merge.columns)
+    same = " AND ".join(f"{target}.{name} = {source}.{name}" for name in merge.key)
+    first, *others = merge.update or merge.key[:1]
+    value = f"{source}.{first}" if merge.update else f"{target}.{first}"
+    counted = (
+        "(@rxdb_found := @rxdb_found + 1) + "
+        f"IF({same}, 0, @rxdb_strange := COALESCE(@rxdb_strange, {source}.{merge.row}))"
+    )
+    sets = [f"{first} = IF({counted} IS NULL, {value}, {value})"]
+    sets += [f"{name} = {source}.{name}" for name in others]
+    order = ", ".join(f"{source}.{name}" for name in merge.key)
+    listed = ", ".join(f"{source}.{name}" for name in merge.columns)
+    connection.exec_driver_sql("SET @rxdb_found = 0, @rxdb_strange = NULL")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # aiomysql tells MySQL's: there is no other way to count
+        connection.exec_driver_sql(
+            f"INSERT INTO {target} ({names}) SELECT {listed} FROM {source} "  # noqa: S608
+            f"WHERE {merge.where} ORDER BY {order} ON DUPLICATE KEY UPDATE {', '.join(sets)}"
+        )
+    found, strange = connection.exec_driver_sql("SELECT @rxdb_found, @rxdb_strange").one()
+    if strange is not None:
+        connection.exec_driver_sql(
+            f"INSERT INTO {target} ({names}) SELECT {names} FROM {source} "  # noqa: S608
+            f"WHERE {merge.row} = {int(strange)}"
+        )
+    count = connection.exec_driver_sql(
+        f"SELECT count(*) FROM {source} WHERE {merge.where}"  # noqa: S608
+    ).scalar_one()
+    return count - int(found), int(found) if merge.update else 0

@@ -1,0 +1,655 @@
+"""Many rows at once: read rows of any kind, and hand them to the backend's fastest way.
+
+Rows travel in batches, column by column: a type's conversion, a default or a look for NULL is then
+one pass over a list. The backend's hook ``write_rows`` takes a batch, or leaves it to SQLAlchemy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    Integer,
+    MetaData,
+    Table,
+    and_,
+    exc,
+    func,
+    insert,
+    select,
+    tuple_,
+)
+from sqlmodel import Session
+
+from rxdb import registry
+from rxdb.dialect import Dialect, Feature, Merge
+from rxdb.errors import BadRow, ReadOnly, UnknownDialect
+from rxdb.rows import Group, Reader, Source, unique_keys
+from rxdb.sessions import ReadOnlySession
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+BATCH = 10_000
+"""Rows that are held at once: some megabytes; more make no way of writing faster."""
+
+ROW = "rxdb_row"
+"""The column of a temporary table that holds a row's position."""
+
+ModelT = TypeVar("ModelT")
+Shown = bool | Callable[[int], object]
+"""Whether progress is shown, or what is called with the number of rows so far."""
+
+
+@overload
+def bulk_insert(
+    session: Session,
+    model: type[Any],
+    rows: Source,
+    *,
+    columns: Sequence[str] | None = None,
+    returning: None = None,
+    validate: bool = False,
+    progress: Shown = False,
+    batch: int = BATCH,
+) -> int: ...
+@overload
+def bulk_insert(
+    session: Session,
+    model: type[Any],
+    rows: Source,
+    *,
+    returning: Any,
+    columns: Sequence[str] | None = None,
+    validate: bool = False,
+    progress: Shown = False,
+    batch: int = BATCH,
+) -> list[Any]: ...
+@overload
+def bulk_insert(
+    session: AsyncSession,
+    model: type[Any],
+    rows: Source,
+    *,
+    columns: Sequence[str] | None = None,
+    returning: None = None,
+    validate: bool = False,
+    progress: Shown = False,
+    batch: int = BATCH,
+) -> Awaitable[int]: ...
+@overload
+def bulk_insert(
+    session: AsyncSession,
+    model: type[Any],
+    rows: Source,
+    *,
+    returning: Any,
+    columns: Sequence[str] | None = None,
+    validate: bool = False,
+    progress: Shown = False,
+    batch: int = BATCH,
+) -> Awaitable[list[Any]]: ...
+def bulk_insert(
+    session: Session | AsyncSession,
+    model: type[Any],
+    rows: Source,
+    *,
+    columns: Sequence[str] | None = None,
+    returning: Any = None,
+    validate: bool = False,
+    progress: Shown = False,
+    batch: int = BATCH,
+) -> Any:
+    """Insert many rows by the fastest way of the backend, in the transaction of *session*.
+
+    *rows* are models, dictionaries with the names of attributes, or tuples, in any iterable that
+    may be longer than memory: *batch* rows are held at once. Tuples follow *columns*, by default
+    all columns of the table. In an asynchronous session the call is awaited, and *rows* may be an
+    asynchronous iterable.
+
+    What a row leaves out gets the default that it would get from ``session.add``: of the model, of
+    the column, of the server. Relationships are not followed: give the columns of the foreign key.
+    *validate* checks each row with pydantic first. *progress* shows a bar on a terminal, or is
+    called with the number of rows written so far.
+
+    Returns the number of rows; with *returning*, one attribute or a list of them, its values in
+    the order of the rows, such as the keys that the database made.
+
+    Raises :class:`rxdb.errors.BadRow` for a row that cannot be read, and what the database raises,
+    with the row's position, counted from 0, in the attribute ``row`` where it can be told. Nothing
+    of the call is left then; where the backend has savepoints, what was done before it is.
+    Raises :class:`rxdb.errors.ReadOnly` in a read-only session.
+    """
+    reader = Reader(model, "rx.bulk_insert", columns, validate=validate, batch=batch)
+
+    def work(session: Session) -> Any:
+        connection = _connection(session, reader)
+        writer = _Writer(connection, reader.title)
+        wanted = None if returning is None else _wanted(reader, returning)
+        found: list[Any] = []
+        count = 0
+        with _all_or_nothing(session, connection, writer), _shown(progress, rows) as show:
+            for group, read in reader.groups(rows):
+                if wanted is None:
+                    writer.write(group)
+                else:
+                    found += writer.write_returning(group, wanted)
+                count = read
+                show(count)
+        return count if wanted is None else _in_order(found, wanted)
+
+    return _run(session, work)
+
+
+@dataclass(frozen=True)
+class Upserted:
+    """What :func:`upsert` did."""
+
+    inserted: int
+    """Rows that were not there."""
+
+    updated: int
+    """Rows that were there, and were given the new values."""
+
+    rows: list[Any] = field(default_factory=list)
+    """What ``returning`` asked for, in the order of the rows."""
+
+
+@overload
+def upsert(
+    session: Session,
+    model: type[Any],
+    rows: Source,
+    *,
+    key: Any = None,
+    update: Sequence[Any] | None = None,
+    columns: Sequence[str] | None = None,
+    returning: Any = None,
+    validate: bool = False,
+    progress: Shown = False,
+    batch: int = BATCH,
+) -> Upserted: ...
+@overload
+def upsert(
+    session: AsyncSession,
+    model: type[Any],
+    rows: Source,
+    *,
+    key: Any = None,
+    update: Sequence[Any] | None = None,
+    columns: Sequence[str] | None = None,
+    returning: Any = None,
+    validate: bool = False,
+    progress: Shown = False,
+    batch: int = BATCH,
+) -> Awaitable[Upserted]: ...
+def upsert(  # noqa: PLR0913 - keyword-only ones read well at the call
+    session: Session | AsyncSession,
+    model: type[Any],
+    rows: Source,
+    *,
+    key: Any = None,
+    update: Sequence[Any] | None = None,
+    columns: Sequence[str] | None = None,
+    returning: Any = None,
+    validate: bool = False,
+    progress: Shown = False,
+    batch: int = BATCH,
+) -> Any:
+    """Insert rows, and update those that are there already, in the transaction of *session*.
+
+    A row is there when one with the same *key* is: the primary key, or the named attributes, which
+    have to be a unique constraint or index of the table. *update* names the attributes that are
+    then set, by default all that the rows give; ``()`` leaves such rows as they are. All rows give
+    the same attributes, each row its whole key, and no two rows the same one.
+
+    The other arguments are those of :func:`bulk_insert`. The rows are written in the order of
+    their keys, so that two calls do not wait for each other in a circle.
+
+    Returns how many rows were inserted and updated, exact also where others write, and with
+    *returning* the values of all these rows in their order.
+
+    Raises :class:`rxdb.errors.BadRow`, :class:`ValueError` for a key that is not unique in the
+    table, and what the database raises, :class:`rxdb.errors.UniqueViolation` where a row is in the
+    way that has another key. Nothing of the call is left then, as with :func:`bulk_insert`.
+    """
+    reader = Reader(model, "rx.upsert", columns, validate=validate, batch=batch)
+    keys = reader.unique(key)
+
+    def work(session: Session) -> Upserted:
+        connection = _connection(session, reader)
+        writer = _Writer(connection, reader.title)
+        if writer.backend is None or writer.backend.upsert is None:
+            raise NotImplementedError(f"rxdb has no upsert for {connection.dialect.name} yet.")
+        wanted = None if returning is None else _wanted(reader, returning)
+        temporary = _Temporary(connection, writer, reader, keys)
+        with (
+            temporary,
+            _all_or_nothing(session, connection, writer),
+            _shown(progress, rows) as show,
+        ):
+            for group, read in reader.groups(rows):
+                temporary.add(group)
+                show(read)
+            return temporary.merge(update, wanted)
+
+    return _run(session, work)
+
+
+def _run(session: Session | AsyncSession, work: Callable[[Any], Any]) -> Any:
+    """Do the work, for an asynchronous session in what the caller awaits."""
+    if isinstance(session, Session) or not hasattr(session, "run_sync"):
+        return work(session)
+    return session.run_sync(work)
+
+
+def _connection(session: Session, reader: Reader) -> Connection:
+    """Return the connection of the session's transaction, with what was added before sent."""
+    if isinstance(session, ReadOnlySession):
+        raise ReadOnly.of(f"{reader.title} of {reader.model.__name__}")
+    if session.autoflush:
+        session.flush()
+    return session.connection(bind_arguments={"mapper": reader.mapper})
+
+
+def _wanted(reader: Reader, returning: Any) -> _Wanted:
+    """Read what ``returning`` names: one attribute, or several."""
+    is_one = isinstance(returning, str) or not isinstance(returning, Sequence)
+    names = [returning] if is_one else returning
+    return _Wanted([reader.column(name) for name in names], is_one=is_one)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    columns: list[Column[Any]]
+    is_one: bool
+
+    def of(self, rows: Iterable[Any]) -> list[Any]:
+        return [row[0] for row in rows] if self.is_one else list(rows)
+
+
+def _in_order(found: list[tuple[int, Any]], wanted: _Wanted) -> list[Any]:
+    """Return the values of rows by position: a batch may have been written in several parts."""
+    return wanted.of(row for _, row in sorted(found, key=itemgetter(0)))
+
+
+# Writing rows
+
+
+class _Writer:
+    """Writes groups of rows on one connection, the fastest way first."""
+
+    def __init__(self, connection: Connection, title: str) -> None:
+        self.connection, self.title = connection, title
+        try:
+            self.backend: Dialect | None = registry.get(connection.dialect.name)
+        except UnknownDialect:
+            self.backend = None
+        features = self.backend.features if self.backend else frozenset()
+        self.has_savepoints = Feature.SAVEPOINTS in features
+
+    def savepoint(self) -> AbstractContextManager[object]:
+        """Undo what is done inside when that fails, where the backend can."""
+        return self.connection.begin_nested() if self.has_savepoints else nullcontext()
+
+    def write(self, group: Group) -> None:
+        """Write a group, or raise with the position of the row that was refused."""
+        group = self._bound(group)
+        try:
+            with self.savepoint():
+                self._write(group)
+        except exc.StatementError as error:
+            if not self.has_savepoints:
+                _tell(error, self.title, group.positions)
+                raise
+            if (
+                not isinstance(error, exc.IntegrityError | exc.DataError)
+                and isinstance(error, exc.DBAPIError)
+                and not _is_of_row(error)
+            ):
+                raise
+            self._find(group, _line(error))
+
+    def _find(self, group: Group, line: int | None) -> None:
+        """Write again, in halves, until one row is alone with its error."""
+        if len(group) == 1:
+            try:
+                self._by_core(group)
+            except exc.StatementError as error:
+                _tell(error, self.title, group.positions)
+                raise
+            return
+        middle = len(group) // 2
+        start = line if line is not None and line < len(group) else 0
+        cuts = [0, start, start + 1, len(group)] if line is not None else [0, middle, len(group)]
+        for first, last in pairwise(cuts):
+            if first == last:
+                continue
+            part = group.part(first, last)
+            try:
+                with self.savepoint():
+                    self._write(part)
+            except exc.StatementError:
+                self._find(part, None)
+
+    def _bound(self, group: Group) -> Group:
+        """Convert the values as SQLAlchemy's types do, where the backend has a way of its own."""
+        if self.backend is None or self.backend.write_rows is None or not self._is_plain(group):
+            return group
+        dialect = self.connection.dialect
+        bound: list[Sequence[Any]] = []
+        for column, values in zip(group.columns, group.raw, strict=True):
+            convert = column.type._cached_bind_processor(dialect)  # noqa: SLF001
+            if convert is None:
+                bound.append(values)
+                continue
+            try:
+                bound.append(list(map(convert, values)))
+            except Exception as error:
+                raise _unbindable(convert, values, column, group.positions) from error
+        return Group(group.table, group.columns, group.raw, group.positions, bound)
+
+    def _is_plain(self, group: Group) -> bool:
+        """Whether each value stands for itself: no SQL around it, and none for a missing one."""
+        given = set(group.columns)
+        dialect = self.connection.dialect
+        if not given or self.connection.get_execution_options().get("schema_translate_map"):
+            return False
+        if any(c.type.dialect_impl(dialect)._has_bind_expression for c in given):  # noqa: SLF001
+            return False
+        return all(c.default is None or c in given for c in group.table.columns)
+
+    def _write(self, group: Group) -> None:
+        write = self.backend.write_rows if self.backend else None
+        if not (group.is_bound and write is not None and write(self.connection, group)):
+            self._by_core(group)
+
+    def _by_core(self, group: Group) -> None:
+        self.connection.execute(insert(group.table), group.parameters())
+
+    def write_returning(self, group: Group, wanted: _Wanted) -> list[tuple[int, Any]]:
+        """Write a group, and return the values that were asked for with their positions."""
+        try:
+            with self.savepoint():
+                rows = self._returned(group, wanted)
+        except exc.StatementError as error:
+            if not self.has_savepoints:
+                _tell(error, self.title, group.positions)
+                raise
+            self._find(group, None)
+            raise
+        return list(zip(group.positions, rows, strict=True))
+
+    def _returned(self, group: Group, wanted: _Wanted) -> Iterable[Any]:
+        if self.connection.dialect.insert_executemany_returning:
+            statement = insert(group.table).returning(*wanted.columns, sort_by_parameter_order=True)
+            return self.connection.execute(statement, group.parameters()).all()
+        return [row for part in _parts(group) for row in self._selected(part, wanted)]
+
+    def _selected(self, group: Group, wanted: _Wanted) -> list[Any]:
+        """Insert with one statement, and select what was asked for by the keys.
+
+        The keys that the server makes for a statement with several rows follow each other, from
+        the one that the driver tells on (MySQL manual, "InnoDB AUTO_INCREMENT Lock Modes").
+        """
+        given = dict(zip(group.columns, group.raw, strict=True))
+        keys = list(group.table.primary_key.columns)
+        result = self.connection.execute(insert(group.table).values(group.parameters()))
+        missing = [column for column in keys if column not in given]
+        if missing:
+            asked = self.backend.key_step if self.backend else ""
+            step = int(self.connection.exec_driver_sql(asked).scalar_one()) if asked else 1
+            first = result.lastrowid
+            given[missing[0]] = [first + step * number for number in range(len(group))]
+        by_key = list(zip(*(given[column] for column in keys), strict=True))
+        query = select(*keys, *wanted.columns).where(tuple_(*keys).in_(by_key))
+        found = {
+            tuple(row[: len(keys)]): row[len(keys) :] for row in self.connection.execute(query)
+        }
+        return [found[key] for key in by_key]
+
+
+def _parts(group: Group, size: int = 500) -> Iterator[Group]:
+    for start in range(0, len(group), size):
+        yield group.part(start, start + size)
+
+
+def _unbindable(
+    convert: Any, values: Sequence[Any], column: Column[Any], positions: Sequence[int]
+) -> BadRow:
+    """Return the error for the first value that its type refuses."""
+    for position, value in zip(positions, values, strict=True):
+        try:
+            convert(value)
+        except Exception as error:  # noqa: BLE001 - whatever a type raises
+            return BadRow.of(position, str(error), column.key, column.table.name)
+    return BadRow.of(positions[0], "it cannot be converted", column.key, column.table.name)
+
+
+def _is_of_row(error: exc.DBAPIError) -> bool:
+    """Whether an error of another class may still be one row's: some drivers mix the classes."""
+    return not error.connection_invalidated and isinstance(
+        error, exc.ProgrammingError | exc.InterfaceError | exc.NotSupportedError
+    )
+
+
+def _line(error: exc.StatementError) -> int | None:
+    """Return which row of the batch it was, from 0, where the hook has said so."""
+    found = getattr(error.orig, "rxdb_line", None)
+    return found if isinstance(found, int) else None
+
+
+def _tell(error: exc.StatementError, title: str, positions: Sequence[int]) -> None:
+    """Tell in an error where the row stands."""
+    if len(positions) == 1:
+        error.row = positions[0]  # type: ignore[attr-defined]
+        told = f"Row {positions[0]}, counted from 0, was refused"
+    else:
+        told = f"One of the rows {positions[0]} to {positions[-1]}, counted from 0, was refused"
+    error.add_note(f"{told}; nothing of {title} was written.")
+
+
+@contextmanager
+def _all_or_nothing(session: Session, connection: Connection, writer: _Writer) -> Iterator[None]:
+    """Undo the whole call when it fails: with a savepoint, or else with the transaction."""
+    if not writer.has_savepoints:
+        try:
+            yield
+        except BaseException:
+            session.rollback()
+            raise
+        return
+    savepoint = connection.begin_nested()
+    try:
+        yield
+    except BaseException:
+        with suppress(exc.SQLAlchemyError):  # a deadlock has ended the transaction
+            savepoint.rollback()
+        raise
+    savepoint.commit()
+
+
+@contextmanager
+def _shown(progress: Shown, rows: Source) -> Iterator[Callable[[int], object]]:
+    """Yield what is called with the number of rows so far."""
+    if callable(progress):
+        yield progress
+        return
+    if not progress:
+        yield lambda _: None
+        return
+    from rich.progress import MofNCompleteColumn, Progress  # noqa: PLC0415 - costly, and few need it
+
+    total = len(rows) if isinstance(rows, Sized) else None
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    with Progress(*columns, transient=True) as bar:
+        bar.disable = not bar.console.is_terminal
+        task = bar.add_task("rows", total=total)
+        yield lambda count: bar.update(task, completed=count)
+
+
+# Updating rows
+
+
+class _Temporary:
+    """A temporary table with the rows of one call, from which one statement writes them all.
+
+    That statement takes its locks in the order of the keys, whatever the order of the rows.
+    """
+
+    def __init__(
+        self, connection: Connection, writer: _Writer, reader: Reader, keys: list[Column[Any]]
+    ) -> None:
+        self.connection, self.writer, self.reader, self.keys = connection, writer, reader, keys
+        self.table: Table | None = None
+        self.columns: tuple[Column[Any], ...] = ()
+        self.count = 0
+        preparer = connection.dialect.identifier_preparer
+        self.quote = preparer.quote
+        self.target = preparer.format_table(reader.table)
+        self.name = f"rxdb_rows_of_{reader.table.name}"[:60]
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Drop the table: not every server does that with the savepoint."""
+        if self.table is None:
+            return
+        drop = self.writer.backend.drop_temporary if self.writer.backend else "DROP TABLE"
+        statement = f"{drop} IF EXISTS {self.quote(self.name)}"
+        if kind is None:
+            self.connection.exec_driver_sql(statement)
+            return
+        with suppress(exc.SQLAlchemyError):
+            if not self.connection.invalidated and self.connection.in_transaction():
+                self.connection.exec_driver_sql(statement)
+
+    def _create(self, columns: tuple[Column[Any], ...], position: int) -> Table:
+        missing = [c.name for c in self.keys if c not in columns]
+        if missing:
+            raise BadRow.of(position, "it has no value for the key", missing[0])
+        self.columns = columns
+        listed = ", ".join(self.quote(c.name) for c in columns)
+        self.connection.exec_driver_sql(
+            f"CREATE TEMPORARY TABLE {self.quote(self.name)} AS "  # noqa: S608 - quoted names
+            f"SELECT {listed}, 0 AS {ROW} FROM {self.target} WHERE 1 = 0"
+        )
+        copies: list[Column[Any]] = [Column(c.name, c.type) for c in columns]
+        return Table(self.name, MetaData(), *copies, Column(ROW, Integer))
+
+    def add(self, group: Group) -> None:
+        """Write a group into the temporary table."""
+        if self.table is None:
+            self.table = self._create(group.columns, group.positions[0])
+        if group.columns != self.columns:
+            told = "it gives other columns than the first row; give None where nothing is known"
+            raise BadRow.of(group.positions[0], told)
+        for column, values in zip(group.columns, group.raw, strict=True):
+            if column in self.keys and None in values:
+                position = group.positions[list(values).index(None)]
+                raise BadRow.of(position, "it has no value for the key", column.name)
+        columns = [self.table.columns[c.name] for c in group.columns]
+        numbered = [*group.raw, list(group.positions)]
+        named = [*columns, self.table.columns[ROW]]
+        self.count += len(group)
+        self.writer.write(Group(self.table, named, numbered, group.positions))
+
+    def merge(self, update: Sequence[Any] | None, wanted: _Wanted | None) -> Upserted:
+        """Write the rows from the temporary table into the model's."""
+        if self.table is None:
+            return Upserted(0, 0)
+        self._refuse_twice()
+        names = [column.name for column in self.columns]
+        keys = [column.name for column in self.keys]
+        usual = [name for name in names if name not in keys]
+        changed = usual if update is None else [self.reader.column(n).name for n in update]
+        if unknown := [name for name in changed if name not in names]:
+            raise ValueError(f"update names {unknown[0]!r}, and the rows do not give it.")
+        given = set(self.columns)
+        others = [
+            [column.name for column in key]
+            for key in unique_keys(self.reader.table)
+            if key != set(self.keys) and key <= given
+        ]
+        quote = self.quote
+        merge = Merge(
+            target=self.target,
+            source=quote(self.name),
+            row=ROW,
+            columns=tuple(map(quote, names)),
+            key=tuple(map(quote, keys)),
+            update=tuple(map(quote, changed)),
+            other_keys=tuple(tuple(map(quote, key)) for key in others),
+        )
+        inserted, updated = self._merged(merge)
+        rows = [] if wanted is None else self._rows(wanted)
+        return Upserted(inserted, updated, rows)
+
+    def _refuse_twice(self) -> None:
+        """Refuse two rows with one key: which of them counts would differ between servers."""
+        assert self.table is not None
+        row = self.table.columns[ROW]
+        keys = [self.table.columns[column.name] for column in self.keys]
+        query = (
+            select(func.min(row), func.max(row))
+            .group_by(*keys)
+            .having(func.count() > 1)
+            .order_by(func.min(row))
+            .limit(1)
+        )
+        if (twice := self.connection.execute(query).first()) is not None:
+            told = f"row {twice[0]} has the same key already"
+            raise BadRow.of(twice[1], told, self.keys[0].name)
+
+    def _merged(self, merge: Merge) -> tuple[int, int]:
+        """Write all rows with one statement; look for the one that is refused where that fails."""
+        assert self.writer.backend is not None
+        write = self.writer.backend.upsert
+        assert write is not None
+        try:
+            with self.writer.savepoint():
+                return write(self.connection, merge)
+        except (exc.IntegrityError, exc.DataError) as error:
+            if not self.writer.has_savepoints:
+                _tell(error, self.reader.title, range(self.count))
+                raise
+            return self._merged_in_halves(write, merge, 0, self.count)
+
+    def _merged_in_halves(
+        self, write: Callable[..., tuple[int, int]], merge: Merge, start: int, stop: int
+    ) -> tuple[int, int]:
+        inserted, updated = 0, 0
+        middle = (start + stop) // 2
+        for first, last in [(start, middle), (middle, stop)]:
+            if first == last:
+                continue
+            part = replace(merge, part=(first, last))
+            try:
+                with self.writer.savepoint():
+                    found = write(self.connection, part)
+            except (exc.IntegrityError, exc.DataError) as error:
+                if last - first == 1:
+                    _tell(error, self.reader.title, [first])
+                    raise
+                found = self._merged_in_halves(write, merge, first, last)
+            inserted, updated = inserted + found[0], updated + found[1]
+        return inserted, updated
+
+    def _rows(self, wanted: _Wanted) -> list[Any]:
+        """Read the rows of the call back, in their order."""
+        source = self.table
+        assert source is not None
+        pairs = [column == source.columns[column.name] for column in self.keys]
+        joined = self.reader.table.join(source, and_(*pairs))
+        query = select(*wanted.columns).select_from(joined).order_by(source.columns[ROW])
+        return wanted.of(self.connection.execute(query))

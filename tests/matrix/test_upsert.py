@@ -1,0 +1,159 @@
+"""What rx.upsert promises, on every server and driver."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from conftest import OpenSession
+from sqlalchemy import Engine, UniqueConstraint, func
+from sqlmodel import Field, Session, col, select
+
+import rxdb as rx
+from rxdb import Feature, registry
+
+
+class Stock(rx.Model, table=True):
+    __tablename__ = "upsert_stock"
+    __table_args__ = (UniqueConstraint("place", "item"),)
+
+    number: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    place: str = Field(default="home", max_length=20)
+    item: str = Field(default="", max_length=20)
+    code: str | None = Field(default=None, max_length=20, unique=True)
+    count: int = 0
+    note: str | None = Field(default="new", max_length=20)
+
+
+class Counted(rx.Model, table=True):
+    __tablename__ = "upsert_counted"
+
+    name: str = Field(max_length=20, unique=True)
+    count: int = 0
+
+
+@pytest.fixture(autouse=True)
+def _tables(engine: Engine, run: Callable[..., object]) -> None:
+    def create() -> None:
+        for model in (Stock, Counted):
+            model.__table__.create(engine)  # type: ignore[union-attr]
+
+    run(create)
+
+
+@pytest.fixture
+def session(open_session: OpenSession, run: Callable[..., Any]) -> Iterator[Session]:
+    session: Session = run(open_session)
+    yield session
+    run(session.close)
+
+
+def has_savepoints(session: Session) -> bool:
+    return Feature.SAVEPOINTS in registry.get(session.get_bind().dialect.name).features
+
+
+def stock(numbers: Any, **values: Any) -> list[dict[str, Any]]:
+    return [{"number": n, "item": f"i{n}", **values} for n in numbers]
+
+
+def counts(session: Session) -> list[int]:
+    return list(session.exec(select(Stock.count).order_by(col(Stock.number))).all())
+
+
+@pytest.mark.parametrize("size", [4, 400])
+def test_counts_what_was_inserted_and_what_was_updated(session: Session, size: int) -> None:
+    rx.bulk_insert(session, Stock, stock(range(size // 2), count=1, note="old"))
+    found = rx.upsert(session, Stock, stock(range(size), count=1))
+    assert (found.inserted, found.updated) == (size // 2, size // 2)
+    found = rx.upsert(session, Stock, stock(range(size), count=2))
+    assert (found.inserted, found.updated) == (0, size)  # also those that are as they were
+    assert counts(session) == [2] * size
+    session.commit()
+
+
+def test_changes_only_what_is_named(session: Session) -> None:
+    rx.bulk_insert(session, Stock, stock([1], count=1, note="old"))
+    rx.upsert(session, Stock, stock([1], count=5, note="other"), update=["count"])
+    assert session.exec(select(Stock.count, Stock.note)).all() == [(5, "old")]
+    rx.upsert(session, Stock, stock([1], count=9))
+    assert session.exec(select(Stock.count, Stock.note)).all() == [(9, "new")]
+    found = rx.upsert(session, Stock, stock([1, 2], count=7), update=())
+    assert (found.inserted, found.updated) == (1, 0)
+    assert counts(session) == [9, 7]
+
+
+def test_takes_another_key(session: Session) -> None:
+    rx.bulk_insert(session, Stock, [{"number": 1, "item": "a"}, {"number": 2, "item": "b"}])
+    rows = [{"number": 5, "item": "b", "count": 3}, {"number": 6, "item": "c", "count": 4}]
+    found = rx.upsert(session, Stock, rows, key=["place", Stock.item], update=["count"])
+    assert (found.inserted, found.updated) == (1, 1)
+    query = select(Stock.number, Stock.count).order_by(col(Stock.number))
+    assert session.exec(query).all() == [(1, 0), (2, 3), (6, 4)]
+
+
+@pytest.mark.needs(Feature.GENERATED_KEYS)
+def test_returns_the_rows_in_their_order(session: Session) -> None:
+    rows = [{"name": name} for name in "caeb"]
+    first = rx.upsert(session, Counted, rows[:2], key="name", returning="id")
+    found = rx.upsert(session, Counted, rows, key="name", returning=["name", "id"])
+    assert (found.inserted, found.updated) == (2, 2)
+    assert [row.name for row in found.rows] == list("caeb")
+    assert [row.id for row in found.rows[:2]] == first.rows
+    again = rx.upsert(session, Counted, rows, key="name", update=(), returning="id")
+    assert again.rows == [row.id for row in found.rows]
+
+
+def test_a_row_in_the_way_with_another_key_is_an_error(session: Session) -> None:
+    rx.bulk_insert(session, Stock, stock([1, 2], count=1))
+    session.commit()
+    rows = [*stock([3, 4]), {"number": 5, "item": "i2", "count": 8}]
+    with pytest.raises(rx.UniqueViolation) as failed:
+        rx.upsert(session, Stock, rows)
+    if has_savepoints(session):
+        assert failed.value.row == 2  # type: ignore[attr-defined]
+    assert counts(session) == [1, 1]
+    rx.upsert(session, Stock, stock([2, 3], count=4))
+    session.commit()
+    assert counts(session) == [1, 4, 4]
+
+
+def test_rows_that_cannot_be_told_apart_are_refused(session: Session) -> None:
+    with pytest.raises(rx.BadRow, match=r"number of row 3, .*row 1 has the same key") as failed:
+        rx.upsert(session, Stock, stock([7, 8, 9, 8]))
+    assert (failed.value.row, failed.value.column) == (3, "number")
+    with pytest.raises(rx.BadRow, match=r"name of row 1, .*no value for the key"):
+        rx.upsert(session, Counted, [{"name": "a"}, {"name": None}], key="name")
+    with pytest.raises(rx.BadRow, match=r"id of row 0, .*no value for the key"):
+        rx.upsert(session, Counted, [Counted(name="a")])
+    with pytest.raises(ValueError, match=r"count is not unique in .*: .*item, place; number"):
+        rx.upsert(session, Stock, stock([1]), key="count")
+    with pytest.raises(ValueError, match="update names 'code'"):
+        rx.upsert(session, Stock, stock([1]), update=["code"])
+    assert rx.upsert(session, Stock, []) == rx.Upserted(0, 0)
+    assert counts(session) == []
+
+
+@pytest.mark.own_loop
+@pytest.mark.sync_driver
+@pytest.mark.needs(Feature.SEVERAL_PROCESSES)
+def test_counts_are_exact_while_sixteen_write(open_session: OpenSession) -> None:
+    writers, keys = 16, 60
+
+    def write(number: int) -> tuple[int, int]:
+        rows = [{"name": f"k{key}", "count": number} for key in range(keys + number)]
+        random.Random(number).shuffle(rows)
+        with open_session() as session:
+            found = rx.upsert(session, Counted, rows, key="name")
+            session.commit()
+            return found.inserted, found.updated
+
+    with ThreadPoolExecutor(writers) as pool:
+        found = list(pool.map(write, range(writers)))
+    with open_session() as session:
+        there = session.scalar(select(func.count()).select_from(Counted))
+    assert there == keys + writers - 1
+    assert sum(inserted for inserted, _ in found) == there
+    assert [a + b for a, b in found] == [keys + number for number in range(writers)]
