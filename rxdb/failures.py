@@ -63,8 +63,8 @@ CONSTRAINTS: Mapping[type[DatabaseError], tuple[type, ...]] = {
 ROLLED_BACK = (Deadlock, SerializationFailure)
 """After these the whole transaction is rolled back; MySQL lets it go on as a new one."""
 
-NOTED = "rxdb_rolled_back"
-"""The attribute of a connection that holds such an error."""
+NOTED = "rxdb_errors"
+"""The attribute of a connection that holds the list for its errors."""
 
 COMMITTING = "rxdb_committing"
 """The attribute of a driver's error that came of COMMIT."""
@@ -84,13 +84,12 @@ def attach(engine: Engine, target: Target) -> None:
         return None if context.is_pre_ping else _translated(context, target)
 
 
-def rolled_back(connection: Connection) -> DatabaseError | None:
-    """Return the error with which the server rolled back what *connection* had begun.
+def watch(connection: Connection, errors: list[DatabaseError]) -> None:
+    """Have the errors of a connection, also those that are caught, appended to *errors*.
 
     SQLAlchemy makes one such object for each transaction of a session.
     """
-    noted: DatabaseError | None = getattr(connection, NOTED, None)
-    return noted
+    setattr(connection, NOTED, errors)
 
 
 def _translated(context: ExceptionContext, target: Target) -> BaseException | None:
@@ -110,8 +109,9 @@ def _translated(context: ExceptionContext, target: Target) -> BaseException | No
     made.constraint, made.table, made.columns = found
     if kind is ReadOnly and target.read_only:
         made.said = str(ReadOnly.of(" ".join((context.statement or "").split()[:3])))
-    if issubclass(kind, ROLLED_BACK) and context.connection is not None:
-        setattr(context.connection, NOTED, made)
+    noted = getattr(context.connection, NOTED, None)
+    if noted is not None:
+        noted.append(made)
     failure: BaseException = made
     return failure
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
-from sqlalchemy import event
+from sqlalchemy import event, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.util.concurrency import in_greenlet
 from tenacity import (
@@ -41,7 +41,7 @@ from rxdb.errors import (
     ReadOnly,
     SerializationFailure,
 )
-from rxdb.failures import rolled_back
+from rxdb.failures import ROLLED_BACK, watch
 from rxdb.sessions import asession, session
 
 if TYPE_CHECKING:
@@ -111,13 +111,14 @@ class _Running:
     """The thread and the task that it belongs to: those that it starts inherit the variable."""
     is_async: bool
     hooks: list[Callable[[], Any]] = field(default_factory=list)
-    connections: list[Connection] = field(default_factory=list)
+    errors: list[DatabaseError] = field(default_factory=list)
+    """What the database refused, whether the function let it through or not."""
     doomed: BaseException | None = None
     """What a nested call raised that could not be rolled back alone."""
 
     def failure(self) -> BaseException | None:
         """Return the error after which nothing may be stored, even if the function went on."""
-        return self.doomed or next(filter(None, map(rolled_back, self.connections)), None)
+        return self.doomed or next((e for e in self.errors if isinstance(e, ROLLED_BACK)), None)
 
 
 _running: ContextVar[_Running | None] = ContextVar("rxdb_transaction", default=None)
@@ -366,7 +367,7 @@ def _begun(given: Any, options: _Options, target: Target) -> Iterator[_Running]:
 
     @event.listens_for(sync, "after_begin")
     def note(session: Session, transaction: object, connection: Connection) -> None:
-        now.connections.append(connection)
+        watch(connection, now.errors)
 
     sync.expire_on_commit = False  # the session ends with COMMIT, and results outlive it
     own: Any = sync
@@ -383,16 +384,34 @@ def _begun(given: Any, options: _Options, target: Target) -> Iterator[_Running]:
         raise failure from error
     finally:
         _running.reset(token)
+        now.errors.clear()  # they hold the connection, which holds this list
         del own.commit, own.rollback
 
 
 def _finish(given: Session, now: _Running) -> None:
     """Commit, unless the server has rolled the transaction back and the function went on."""
     given.flush()
-    failure = now.failure()
+    failure = now.failure() or _given_up(given, now)
     if failure is not None:
         raise failure
     type(given).commit(given)
+
+
+def _given_up(given: Session, now: _Running) -> DatabaseError | None:
+    """Return the error that the function caught, and after which COMMIT would be a ROLLBACK.
+
+    PostgreSQL answers such a COMMIT as if all were well (its manual, COMMIT). Only a transaction
+    in which there was an error is asked, and one that went back to a savepoint is well.
+    """
+    if not now.errors:
+        return None
+    caught = now.errors[-1]
+    try:
+        given.execute(select(1))
+    except DatabaseError:
+        caught.add_note("The function went on after this error, and nothing is stored.")
+        return caught
+    return None
 
 
 def _refuse() -> None:

@@ -15,7 +15,7 @@ import pytest
 from conftest import OpenSession
 from databases import SERVERS, at_once, is_async
 from proxy import Relay, relay
-from sqlalchemy import URL, Engine, exc, text, update
+from sqlalchemy import URL, Engine, exc, insert, text, update
 from sqlmodel import Field, Session, col, select
 
 import rxdb as rx
@@ -208,6 +208,40 @@ def test_a_deadlock_that_was_swallowed_is_not_stored_by_half(
     )
     assert len(calls) == 3
     assert amounts(open_session) == {1: 10, 2: 10}
+
+
+def test_an_error_that_was_swallowed_stores_all_or_is_raised(
+    transact: Transact, open_session: OpenSession
+) -> None:
+    """PostgreSQL answers COMMIT with ROLLBACK after an error, and calls that no error."""
+    hooks: list[int] = []
+
+    def work(session: Session) -> None:
+        add(session, 2, 5)
+        rx.on_commit(lambda: hooks.append(1))
+        with pytest.raises(rx.UniqueViolation):
+            session.execute(insert(Account).values(number=1, amount=0))
+
+    try:
+        transact(work)
+    except rx.UniqueViolation as error:
+        assert "nothing is stored" in error.__notes__[0]  # noqa: PT017 - it may also be stored
+        assert (amounts(open_session), hooks) == ({1: 10, 2: 10}, [])
+    else:
+        assert (amounts(open_session), hooks) == ({1: 10, 2: 15}, [1])
+
+
+@pytest.mark.needs(Feature.SAVEPOINTS)
+def test_an_error_that_went_back_to_a_savepoint_is_over(
+    transact: Transact, open_session: OpenSession
+) -> None:
+    def work(session: Session) -> None:
+        add(session, 2, 5)
+        with pytest.raises(rx.UniqueViolation), session.begin_nested():
+            session.execute(insert(Account).values(number=1, amount=0))
+
+    transact(work)
+    assert amounts(open_session) == {1: 10, 2: 15}
 
 
 def test_the_last_error_tells_how_often_it_was_tried(transact: Transact) -> None:
