@@ -198,6 +198,13 @@ def clusters(session: nox.Session, name: str) -> None:
 
 
 @nox.session(default=False)
+def poolers(session: nox.Session) -> None:
+    """Share five connections of PgBouncer among twenty workers, with each driver."""
+    install(session, ".[postgresql,psycopg2,asyncpg]", "test")
+    pytest(session, "tests/faults/test_poolers.py")
+
+
+@nox.session(default=False)
 @nox.parametrize("name", [nox.param(name, id=name) for name in ("sqlite", *SERVERS)])
 def zoo(session: nox.Session, name: str) -> None:
     """Run the migrations for every kind of change on one server and on all the others."""

@@ -205,6 +205,11 @@ def no_options(target: Target) -> dict[str, Any]:
     return {}
 
 
+def directly(target: Target) -> bool:
+    """Have the server's session for as long as the connection lives."""
+    return False
+
+
 def nothing(engine: Engine, target: Target) -> None:
     """Leave the engine as SQLAlchemy made it."""
 
@@ -403,6 +408,10 @@ class Dialect:
 
     engine_options: Callable[[Target], dict[str, Any]] = no_options
     """Options for the engine; the application's own options win over these."""
+
+    is_pooled: Callable[[Target], bool] = directly
+    """Whether a pooler stands in between that gives the server's session to another client after
+    each transaction. A read-only session is then a transaction, and no setting of a session."""
 
     prepare: Callable[[Engine, Target], None] = nothing
     """Attach the SQLAlchemy events that the backend needs."""

@@ -274,6 +274,8 @@ def _fresh_reads(target: Target) -> dict[str, Any]:
     """Let each statement of a read-only engine be a transaction of its own: one round trip."""
     if not target.read_only or Feature.FRESH_READS not in target.dialect.features:
         return {}
+    if target.dialect.is_pooled(target):
+        return {}
     return {"isolation_level": "AUTOCOMMIT"}
 
 

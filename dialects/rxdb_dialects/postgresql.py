@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from pathlib import Path
 
-    from sqlalchemy import URL, Connection
+    from sqlalchemy import URL, Connection, Engine
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.types import TypeEngine
 
@@ -125,15 +125,35 @@ TABLES = (
 def translate(target: Target) -> tuple[URL, dict[str, Any]]:
     """Hand libpq's words to psycopg and psycopg2 as they are, and say them to asyncpg its way."""
     settings = dict(SESSION)
-    if target.read_only:
+    pooled = is_pooled(target)
+    target = replace(target, url=target.url.difference_update_query(["pgbouncer"]))
+    if target.read_only and not pooled:
         settings["default_transaction_read_only"] = "on"
         target = replace(target, url=for_reading(target.url))
     if target.driver.name == "asyncpg":
         return for_asyncpg(target, settings)
+    if pooled:
+        settings = {}  # :func:`prepare` says them
     usual = {name: v for name, v in DEFAULTS.items() if name not in target.url.query}
     own = target.url.query.get("options", "")
     startup = " ".join(f"-c {name}={value}" for name, value in settings.items())
-    return target.url, {**usual, "options": f"{startup} {own}".strip()}
+    options = f"{startup} {own}".strip()
+    return target.url, {**usual, **({"options": options} if options else {})}
+
+
+def is_pooled(target: Target) -> bool:
+    """Tell by ``pgbouncer=true``, port 6543 or a host such as ``ep-1-pooler.example``."""
+    from rxdb_dialects import _postgresql_poolers
+
+    return _postgresql_poolers.is_pooled(target.url)
+
+
+def prepare(engine: Engine, target: Target) -> None:
+    """Say through a pooler what else is said when the connection starts."""
+    from rxdb_dialects import _postgresql_poolers
+
+    if is_pooled(target):
+        _postgresql_poolers.prepare(engine, target)
 
 
 def for_reading(url: URL) -> URL:
@@ -164,7 +184,11 @@ def for_asyncpg(target: Target, settings: dict[str, str]) -> tuple[URL, dict[str
 
 def engine_options(target: Target) -> dict[str, Any]:
     """Replace connections now and then: servers and proxies drop old ones."""
-    return {"pool_recycle": 1800}  # seconds
+    from rxdb_dialects import _postgresql_poolers
+
+    pooled = _postgresql_poolers.arguments(target.driver.name) if is_pooled(target) else {}
+    said = {name: value for name, value in pooled.items() if name not in target.url.query}
+    return {"pool_recycle": 1800, "connect_args": said}  # seconds
 
 
 ERRORS: dict[str | int, type[RxdbError]] = {
@@ -377,8 +401,8 @@ dialect = Dialect(
     oldest=(13,),
     in_matrix=True,
     port=5432,
-    options=COMMON_OPTIONS | {"host", "port", "target_session_attrs"},
-    types={**ASYNCPG_TYPES, "connect_timeout": int},
+    options=COMMON_OPTIONS | {"host", "pgbouncer", "port", "target_session_attrs"},
+    types={**ASYNCPG_TYPES, "connect_timeout": int, "pgbouncer": bool},
     settings={
         "isolation level": "SHOW transaction_isolation",
         "time zone": "SHOW timezone",
@@ -394,6 +418,8 @@ dialect = Dialect(
     glance=glance,
     translate=translate,
     engine_options=engine_options,
+    prepare=prepare,
+    is_pooled=is_pooled,
     migration_lock=migration_lock,
     has_session_locks=has_session_locks,
     limit_lock_wait=limit_lock_wait,
