@@ -54,6 +54,7 @@ class Feature(Enum):
     SEVERAL_PROCESSES = "let two processes work on one database"
     SKIP_LOCKED = "select rows that no other transaction holds"
     STATEMENT_TIMEOUT = "stop a statement after the time that a session allows"
+    STRICT_TYPES = "refuse what does not fit a column's type"
     TLS = "encrypt the connection when sslmode=require asks for it"
     TRANSACTIONAL_DDL = "roll back CREATE, ALTER and DROP"
 

@@ -53,6 +53,10 @@ USUAL: Mapping[type[exc.DBAPIError], type[DatabaseError]] = {
 }
 """What a class of SQLAlchemy's, which are those of PEP 249, means where no code says more."""
 
+REFUSED_BY_TYPES = (ArithmeticError, LookupError, TypeError, ValueError)
+"""What types raise for a value that they cannot send: an unknown member of an enum, a datetime
+without time zone, what is no number."""
+
 CONSTRAINTS: Mapping[type[DatabaseError], tuple[type, ...]] = {
     CheckViolation: (CheckConstraint,),
     ForeignKeyViolation: (ForeignKeyConstraint,),
@@ -104,7 +108,7 @@ def _translated(context: ExceptionContext, target: Target) -> BaseException | No
     made = _make(kind, type(known), _arguments(known), detail=known.detail)
     made.connection_invalidated = context.is_disconnect
     found = target.dialect.details(context.original_exception)
-    if issubclass(kind, ConstraintViolation):
+    if issubclass(kind, ConstraintViolation | BadValue):
         found = _completed(found, kind, context)
     made.constraint, made.table, made.columns = found
     if kind is ReadOnly and target.read_only:
@@ -117,12 +121,15 @@ def _translated(context: ExceptionContext, target: Target) -> BaseException | No
 
 
 def _sqlalchemys(context: ExceptionContext) -> exc.DBAPIError | None:
-    """Return SQLAlchemy's error, also for what a driver raised past PEP 249."""
+    """Return SQLAlchemy's error, also for what a driver raised past PEP 249, and for what the type
+    of a column refused before anything was sent."""
     original, known = context.original_exception, context.sqlalchemy_exception
     if isinstance(original, RxdbError) or not isinstance(original, Exception):
         return None
     if known is None and isinstance(original, OverflowError):  # sqlite3's, beyond 64 bits
         base: type[exc.DBAPIError] = exc.DataError
+    elif type(known) is exc.StatementError and isinstance(original, REFUSED_BY_TYPES):
+        base = exc.DataError
     elif known is None and _is_of_network(original):
         base = exc.OperationalError
     else:

@@ -34,6 +34,31 @@ def keep_meaning(engine: Engine) -> None:
     dialect.type_compiler_instance = type_compiler(type(dialect.type_compiler_instance))(dialect)
     dialect.ddl_compiler = compiler(dialect.ddl_compiler)
     dialect.colspecs = {**dialect.colspecs, sa.Numeric: numeric()}
+    refuse_nul(dialect)
+
+
+def refuse_nul(dialect: Any) -> None:
+    """Refuse the character NUL in texts, as PostgreSQL does: what holds it could never move there.
+
+    It takes 40 ns for each value, where a statement takes a round trip.
+    """
+    execute, execute_many = dialect.do_execute, dialect.do_executemany
+
+    def do_execute(cursor: Any, statement: Any, parameters: Any, context: Any = None) -> Any:
+        refuse(parameters)
+        return execute(cursor, statement, parameters, context=context)
+
+    def do_executemany(cursor: Any, statement: Any, parameters: Any, context: Any = None) -> Any:
+        for some in parameters:
+            refuse(some)
+        return execute_many(cursor, statement, parameters, context=context)
+
+    def refuse(parameters: Any) -> None:
+        for value in parameters.values() if isinstance(parameters, dict) else parameters or ():
+            if type(value) is str and "\0" in value:
+                raise dialect.loaded_dbapi.DataError("A text cannot hold the character NUL.")
+
+    dialect.do_execute, dialect.do_executemany = do_execute, do_executemany
 
 
 def type_compiler(types: Any) -> Any:

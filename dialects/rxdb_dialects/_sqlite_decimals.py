@@ -54,7 +54,8 @@ def keep_exact(engine: Engine) -> None:
 
         def bind_processor(self, _: Any) -> Callable[[Any], Any]:
             step = step_of(self)
-            return lambda value: bound(value, step)
+            limit = limit_of(self)
+            return lambda value: bound(value, step, limit)
 
         def result_processor(self, *_: Any) -> Callable[[Any], Any]:
             if not self.asdecimal:
@@ -113,7 +114,14 @@ def step_of(type_: Any) -> Decimal | None:
     return Decimal(1).scaleb(-(type_.scale or 0))
 
 
-def bound(value: Any, step: Decimal | None) -> Any:
+def limit_of(type_: Any) -> Decimal | None:
+    """Return what a Numeric's values are smaller than; None where there is no such limit."""
+    if type_.precision is None:
+        return None
+    return Decimal(1).scaleb(type_.precision - (type_.scale or 0))
+
+
+def bound(value: Any, step: Decimal | None, limit: Decimal | None) -> Any:
     """Return what is sent: a number, so that it can be compared with a calculated one, or a text
     for what no number of SQLite's keeps."""
     if value is None:
@@ -122,6 +130,8 @@ def bound(value: Any, step: Decimal | None) -> Any:
     if not exact.is_finite():
         raise ValueError(f"{value} is no number that every database keeps.")
     exact = rounded(exact, step)
+    if limit is not None and exact.copy_abs() >= limit:  # abs() rounds to 28 digits
+        raise ValueError(f"{value} has more digits than its column.")
     digits = exact.as_tuple().digits
     while len(digits) > 1 and digits[-1] == 0:
         digits = digits[:-1]

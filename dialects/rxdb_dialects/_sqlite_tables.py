@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from rxdb_dialects._sqlite_strict import PREFIX
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
@@ -42,6 +44,9 @@ CONTINUES = {("ALWAYS", "AS"), ("DEFAULT", "NULL"), ("NOT", "NULL"), ("SET", "NU
     ("SET", "DEFAULT")
 }
 """Pairs of words of which the second begins no clause."""
+
+OWN = "CHECK OF TYPE"
+"""The kind of the CHECK that a column has for its type: no other CHECK changes with it."""
 
 CONSTRAINTS = {"CHECK", "CONSTRAINT", "FOREIGN", "PRIMARY", "UNIQUE"}
 """The words that begin a constraint of the table, not a column."""
@@ -344,6 +349,10 @@ def _renamed(table: Definition, names: Mapping[str, str], own: str) -> Definitio
     lower = {old.lower(): new for old, new in names.items()}
 
     def one(clause: Clause) -> Clause:
+        if clause.name.startswith(PREFIX):  # its column has a new name, and so has it
+            column = clause.name.removeprefix(PREFIX)
+            name = PREFIX + lower.get(column.lower(), column)
+            clause = replace(clause, name=name, written=quote(name))
         columns = tuple(lower.get(name.lower(), name) for name in clause.columns)
         text = clause.text if clause.kind == "TYPE" else rename(clause.text, names, own)
         return replace(clause, text=text, columns=columns)
@@ -389,7 +398,10 @@ def _clause(item: list[str]) -> Clause:
     named = [at for at, piece in enumerate(item) if piece != " "]
     rest = _strip(item[named[1] + 1 :])
     name = item[named[1]]
-    return Clause(rest[0].upper() if rest else "", "".join(rest), unquote(name), written=name)
+    kind = rest[0].upper() if rest else ""
+    if unquote(name).startswith(PREFIX):
+        kind = OWN
+    return Clause(kind, "".join(rest), unquote(name), written=name)
 
 
 def _constraint(item: list[str]) -> Clause:

@@ -216,6 +216,7 @@ dialect = Dialect(
         Feature.SEVERAL_PROCESSES,
         Feature.SKIP_LOCKED,
         Feature.STATEMENT_TIMEOUT,
+        Feature.STRICT_TYPES,  # it has no lengths
         Feature.TLS,
     },
     oldest=(1, 0),

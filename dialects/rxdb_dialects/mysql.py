@@ -464,10 +464,13 @@ RETRYABLE = frozenset(
 
 
 def error_code(error: BaseException) -> int | None:
-    """Return the number; 1290 names the option in its way, which is not always read_only."""
+    """Return the number; 1290 names the option in its way, which is not always read_only. 4025 is
+    3140, no JSON, where MariaDB's own CHECK of a column refuses: its name has the column in it."""
     code = error.args[0] if error.args else None
     if isinstance(code, BaseException):
         return error_code(code)
+    if code == 4025 and re.match("CONSTRAINT `[^`.]+\\.[^`]+` failed", str(error.args[1])):  # noqa: PLR2004
+        return 3140
     is_other = code == 1290 and not re.search("read[-_]only", str(error))  # noqa: PLR2004
     return code if isinstance(code, int) and not is_other else None
 

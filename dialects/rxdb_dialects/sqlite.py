@@ -97,6 +97,7 @@ OPTIONS = URI_OPTIONS | {
     "cached_statements",
     "check_same_thread",
     "detect_types",
+    "strict",
     "temp_store",
     "timeout",
     "uri",
@@ -121,6 +122,7 @@ ERRORS: dict[str | int, type[RxdbError]] = {
     1544: ReadOnly,  # SQLITE_READONLY_DIRECTORY
     9: StatementTimeout,  # SQLITE_INTERRUPT: nothing else interrupts here
     18: BadValue,  # SQLITE_TOOBIG
+    "rxdb_value_": BadValue,  # what _sqlite_strict names its CHECKs
     20: BadValue,  # SQLITE_MISMATCH
     3091: BadValue,  # SQLITE_CONSTRAINT_DATATYPE, of a STRICT table
     19: ConstraintViolation,  # SQLITE_CONSTRAINT
@@ -233,7 +235,7 @@ def translate(target: Target) -> tuple[URL, dict[str, Any]]:
     """Leave the PRAGMAs to :func:`prepare`, and open ``sqlite://`` through memdb."""
     from sqlalchemy import make_url
 
-    url, _ = take(target.url, {*PRAGMAS, "temp_store"})
+    url, _ = take(target.url, {*PRAGMAS, "strict", "temp_store"})
     in_memory = url.database in {None, "", ":memory:"}
     return (make_url(f"{url.drivername}:///{MEMORY}") if in_memory else url), {}
 
@@ -270,11 +272,13 @@ def prepare(engine: Engine, target: Target) -> None:
     """
     from sqlalchemy import event
 
-    from rxdb_dialects import _sqlite_decimals, _sqlite_queue
+    from rxdb_dialects import _sqlite_decimals, _sqlite_queue, _sqlite_strict
 
     statements = pragmas(target)
     known_as = identity(target.url)
     _sqlite_decimals.keep_exact(engine)
+    if is_strict(target.url):
+        _sqlite_strict.be_strict(engine)
 
     @event.listens_for(engine, "connect")
     def connect(connection: Any, record: object) -> None:
@@ -326,8 +330,18 @@ def keep_memory(engine: Engine) -> None:
         kept.close()
 
 
-def error_code(error: BaseException) -> int | None:
-    """Return SQLite's result code, the extended one where there is one."""
+def is_strict(url: URL) -> bool:
+    """Whether tables shall refuse what does not fit; ``strict=off`` in a URL leaves that."""
+    return re.fullmatch("(?i)false|no|off|n|f|0", str(url.query.get("strict", ""))) is None
+
+
+def error_code(error: BaseException) -> str | int | None:
+    """Return SQLite's result code, the extended one where there is one; for a CHECK that is there
+    for a column's type, the beginning of its name."""
+    from rxdb_dialects._sqlite_strict import FAILED, PREFIX
+
+    if str(error).startswith(FAILED):
+        return PREFIX
     code = getattr(error, "sqlite_errorcode", None)
     return code if isinstance(code, int) else None
 
@@ -346,6 +360,8 @@ def details(error: BaseException) -> Details:
     if found is None:
         return Details()
     what = found["what"] or found["column"]
+    if (column := what.removeprefix("rxdb_value_")) != what:
+        return Details(None, None, (column,))
     if found["kind"] == "CHECK":
         return Details(what if re.fullmatch(r"\w+", what) else None)
     if index := re.fullmatch("index '(.+)'", what):
@@ -593,6 +609,7 @@ dialect = Dialect(
         "cached_statements": int,
         "check_same_thread": bool,
         "detect_types": int,
+        "strict": bool,
         "timeout": float,
         "uri": bool,
     },

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Integer,
     MetaData,
     Numeric,
+    String,
     Table,
     exc,
     insert,
@@ -168,6 +169,18 @@ def skip_locked(target: Target, make: MakeEngine) -> None:
         assert second.scalar(first_free) == 2
 
 
+def strict_types(target: Target, make: MakeEngine) -> None:
+    engine = make()
+    probe = Table("probe", MetaData(), Column("name", String(3)))
+    probe.create(engine)
+    try:
+        with engine.begin() as connection:
+            connection.execute(insert(probe), {"name": "long"})
+    except rx.BadValue:
+        return
+    raise AssertionError("a text of four letters fits into VARCHAR(3)")
+
+
 def tls(target: Target, make: MakeEngine) -> None:
     url = target.url.update_query_dict({"sslmode": "require"})
     text_url = url.render_as_string(hide_password=False)
@@ -229,6 +242,7 @@ PROBES: dict[Feature, Callable[[Target, MakeEngine], None]] = {
     Feature.SEVERAL_PROCESSES: several_processes,
     Feature.SKIP_LOCKED: skip_locked,
     Feature.STATEMENT_TIMEOUT: statement_timeout,
+    Feature.STRICT_TYPES: strict_types,
     Feature.TLS: tls,
     Feature.TRANSACTIONAL_DDL: transactional_ddl,
 }

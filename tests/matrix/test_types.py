@@ -342,10 +342,10 @@ DOCUMENT = {
 @pytest.mark.needs(Feature.JSON_PATHS)
 @pytest.mark.parametrize(("path", "read", "value"), PATHS.values(), ids=PATHS)
 def test_a_path_into_a_document_means_the_same(
-    engine: Engine, run: databases.Run, path: tuple[str | int, ...], read: str, value: object
+    engine: Engine, path: tuple[str | int, ...], read: str, value: object
 ) -> None:
     table = TABLES["dict"]
-    run(lambda: table.create(engine))
+    table.create(engine)
     part = getattr(rx.json_path(table.c.value, *path), read)()
     with engine.connect() as connection:
         store(connection, table, [DOCUMENT, {"name": "Other"}])
@@ -354,27 +354,72 @@ def test_a_path_into_a_document_means_the_same(
             assert matching(connection, table, part == value) == {0}
 
 
-def test_no_value_is_null_not_a_document(engine: Engine, run: databases.Run) -> None:
+def test_no_value_is_null_not_a_document(engine: Engine) -> None:
     table = TABLES["dict"]
-    run(lambda: table.create(engine))
+    table.create(engine)
     with engine.connect() as connection:
         store(connection, table, [None, {}])
         assert matching(connection, table, table.c.value.is_(None)) == {0}
 
 
-WRONG = {
-    "datetime": dt.datetime(2024, 1, 1),  # noqa: DTZ001 - this is what is tried
-    "Decimal": "one",
-    "dict": {"a": ["\0"]},
-    "pydantic model": {"made": "yesterday"},
+REFUSED = {
+    "letters for int": ("int", "'abc'"),
+    "an int of 33 bits": ("int", "3000000000"),
+    "an int of 65 bits": ("int of 64 bits", "18446744073709551616"),
+    "a str that is too long": ("str", f"'{61 * 'x'}'"),
+    "letters for a Decimal": ("Decimal of 12 digits", "'abc'"),
+    "a Decimal that is too long": ("Decimal of 12 digits", "10000000000.00"),
+    "a long Decimal that is too long": ("Decimal of 30 digits", "123456789012345678901234"),
+    "letters for a float": ("float", "'abc'"),
+    "letters for a bool": ("bool", "'maybe'"),
+    "letters for a datetime": ("datetime", "'soon'"),
+    "the 30th of February": ("date", "'2024-02-30'"),
+    "a datetime on the 30th of February": ("datetime", "'2024-02-30 10:20:30'"),
+    "letters for a time": ("time", "'noon'"),
+    "no member of an Enum": ("Enum", "'purple'"),
+    "half a document": ("dict", "'{'"),
+}
+"""What no server takes, as SQL."""
+
+
+@pytest.mark.needs(Feature.STRICT_TYPES)
+@pytest.mark.parametrize(("name", "literal"), REFUSED.values(), ids=REFUSED)
+def test_what_does_not_fit_is_refused(
+    name: str, table: Table, engine: Engine, literal: str
+) -> None:
+    statement = f"INSERT INTO {table.name} (number, value) VALUES (1, {literal})"
+    with engine.connect() as connection:
+        with pytest.raises(rx.BadValue):
+            connection.exec_driver_sql(statement)
+        connection.rollback()
+        assert connection.execute(select(table)).all() == []
+
+
+UNSENT = {
+    "a naive datetime": ("datetime", dt.datetime(2024, 1, 1)),  # noqa: DTZ001 - as users forget it
+    "a str for a Decimal": ("Decimal", "one"),
+    "NUL in a str": ("str", "a\0b"),
+    "NUL in a document": ("dict", {"a": ["\0"]}),
+    "another document": ("pydantic model", {"made": "yesterday"}),
+    "no member of an Enum": ("Enum", "purple"),
+    "an int of 33 bits": ("int", 2**32),
+    "an int of 65 bits": ("int of 64 bits", 2**64),
+    "a str that is too long": ("str", 61 * "x"),
+    "a Decimal that is too long": ("Decimal of 12 digits", Decimal("9999999999.995")),
+    "a longer Decimal": ("Decimal of 30 digits", Decimal("99999999999999999999.99999999995")),
 }
 
 
-@pytest.mark.parametrize("name", WRONG)
-def test_what_does_not_fit_is_refused(name: str, table: Table, engine: Engine) -> None:
-    with pytest.raises(exc.StatementError), engine.connect() as connection:
-        store(connection, table, [WRONG[name]])
+@pytest.mark.needs(Feature.STRICT_TYPES)
+@pytest.mark.parametrize(("name", "value"), UNSENT.values(), ids=UNSENT)
+def test_a_value_of_python_that_does_not_fit_is_refused(
+    name: str, table: Table, engine: Engine, value: object
+) -> None:
     with engine.connect() as connection:
+        with pytest.raises(rx.BadValue) as caught:
+            store(connection, table, [value])
+        assert isinstance(caught.value, exc.DataError)
+        connection.rollback()
         assert connection.execute(select(table)).all() == []
 
 

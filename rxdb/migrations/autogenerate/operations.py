@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from alembic.operations import MigrateOperation, Operations
 from alembic.operations.ops import OpContainer
+from sqlalchemy.schema import CreateColumn
 
 from rxdb import registry
 from rxdb.errors import MigrationError
@@ -236,8 +237,7 @@ def _alter_enum(operations: Operations, operation: AlterEnumOp) -> None:
         return
     is_checked = _is_checked(operations, operation)
     old, new = operation.enum(operation.existing), operation.enum(operation.members)
-    compile_type = operations.migration_context.dialect.type_compiler_instance.process
-    if not is_checked and compile_type(old) == compile_type(new):
+    if not is_checked and _written(operations, old) == _written(operations, new):
         return  # a text of the same length: the backend sees no difference
     with operations.batch_alter_table(operation.table_name, schema=operation.schema) as batch:
         if is_checked:
@@ -252,6 +252,13 @@ def _alter_enum(operations: Operations, operation: AlterEnumOp) -> None:
         )
         if is_checked:
             batch.create_check_constraint(*_check(operations, operation, new))
+
+
+def _written(operations: Operations, enum: sa.Enum) -> str:
+    """Return a column with this enum as the backend's CREATE TABLE has it."""
+    table = sa.Table("t", sa.MetaData(), sa.Column("c", enum))
+    dialect = operations.migration_context.dialect
+    return str(CreateColumn(table.c.c).compile(dialect=dialect))
 
 
 def _is_checked(operations: Operations, operation: AlterEnumOp) -> bool:
