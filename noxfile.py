@@ -205,6 +205,15 @@ def poolers(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def roundtrips(session: nox.Session) -> None:
+    """Try thousands of values of each type on each server, and write docs/compatibility.md."""
+    install(session, ".[postgresql,mysql]", "test")
+    start(session, *SERVERS)
+    session.env.setdefault("RXDB_ROUNDTRIPS", "50")
+    session.run("python", "tests/compatibility.py", *session.posargs)
+
+
+@nox.session(default=False)
 @nox.parametrize("name", [nox.param(name, id=name) for name in ("sqlite", *SERVERS)])
 def zoo(session: nox.Session, name: str) -> None:
     """Run the migrations for every kind of change on one server and on all the others."""

@@ -73,7 +73,7 @@ def _typed(namespace: dict[str, Any]) -> dict[str, Any]:
             continue
         evaluated = _evaluated(annotation, known)
         more = getattr(evaluated, "__metadata__", ())
-        type_ = types.of_annotation(evaluated, [given])
+        type_ = types.of_annotation(evaluated, [given], name=name)
         if type_ is None or any(map(_says_type, [given, *more])):
             continue
         if any(isinstance(info, SQLModelField) for info in more):

@@ -10,10 +10,10 @@ import datetime as dt
 import re
 import types
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import is_dataclass
 from functools import cache
-from typing import Annotated, Any, TypeGuard
+from typing import Annotated, Any, Literal, TypeGuard
 
 import sqlalchemy as sa
 import sqlmodel.main
@@ -93,7 +93,7 @@ class JSON(TypeDecorator[Any]):
         """Let a path be read as one."""
         return self.impl_instance.coerce_compared_value(op, value)
 
-    def bind_processor(self, dialect: sa.Dialect) -> Callable[[Any], Any] | None:
+    def bind_processor(self, dialect: sa.Dialect) -> Any:
         """Refuse NUL, which PostgreSQL cannot keep."""
         usual = super().bind_processor(dialect)
 
@@ -105,14 +105,14 @@ class JSON(TypeDecorator[Any]):
 
         return process
 
-    def process_bind_param(self, value: Any, _: sa.Dialect) -> Any:
+    def process_bind_param(self, value: Any, dialect: sa.Dialect) -> Any:  # noqa: ARG002
         """Return the document."""
         if value is None or self.annotation is None:
             return value
         adapter = adapter_of(self.annotation)
         return adapter.dump_python(adapter.validate_python(value), mode="json")
 
-    def process_result_value(self, value: Any, _: sa.Dialect) -> Any:
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:  # noqa: ARG002
         """Return what the document describes."""
         if value is None or self.annotation is None:
             return value
@@ -133,23 +133,28 @@ def json_path(column: Any, *steps: str | int) -> Any:
     """
     if not steps:
         raise TypeError("json_path() needs at least one key or position after the column.")
-    return column[steps if len(steps) > 1 else steps[0]]
+    first, *more = steps
+    return column[(first, *more) if more else first]
 
 
 LARGEST = 2**31 - 1
 CONTAINERS = (list, dict, tuple, set, frozenset)
 
 
-def of_annotation(annotation: Any, constraints: Iterable[Any] = ()) -> TypeEngine[Any] | None:
+def of_annotation(
+    annotation: Any, constraints: Iterable[Any] = (), *, name: str | None = None
+) -> TypeEngine[Any] | None:
     """Return the type of a field's column, or None to leave it to SQLModel.
 
-    *constraints* are what pydantic keeps of ``ge=``, ``le=`` and the like.
+    *constraints* are what pydantic keeps of ``ge=``, ``le=`` and the like, *name* is the field's.
     """
     found, more = without_none(annotation)
     origin = typing.get_origin(found) or found
     if origin in CONTAINERS or is_document(origin):
         is_plain = found in {list, dict}
         return JSON(None if is_plain else found)
+    if origin is Literal:
+        return of_literal(typing.get_args(found), name)
     if origin is int and any(map(is_large, [*constraints, *more])):
         return BigInteger()
     if origin is dt.datetime and not SQLMODEL_HAS_UTC:
@@ -157,10 +162,22 @@ def of_annotation(annotation: Any, constraints: Iterable[Any] = ()) -> TypeEngin
     return None
 
 
+def of_literal(values: tuple[Any, ...], name: str | None) -> TypeEngine[Any] | None:
+    """Return the type of ``Literal["small", "large"]``, a text with a CHECK; None for what is
+    neither texts nor whole numbers."""
+    if all(type(value) is int for value in values):
+        return BigInteger() if any(abs(value) > LARGEST for value in values) else sa.Integer()
+    if not all(isinstance(value, str) for value in values):
+        return None
+    return sa.Enum(
+        *values, name=name, native_enum=False, create_constraint=True, validate_strings=True
+    )
+
+
 def without_none(annotation: Any) -> tuple[Any, list[Any]]:
     """Return what an annotation says beside ``None``, and what ``Annotated`` adds."""
     origin = typing.get_origin(annotation)
-    arguments = typing.get_args(annotation)
+    arguments: list[Any] = list(typing.get_args(annotation))
     if origin is Annotated:
         inner, more = without_none(arguments[0])
         return inner, [*more, *arguments[1:]]

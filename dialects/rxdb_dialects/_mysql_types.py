@@ -13,8 +13,6 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from sqlalchemy import Engine
 
 WIDEST = (65, 30)
@@ -123,7 +121,7 @@ def numeric() -> Any:
     class Plain(mysql.NUMERIC):
         """Leaves out the zeros that fill thirty places where a model names no number of them."""
 
-        def result_processor(self, dialect: Any, coltype: Any) -> Callable[[Any], Any] | None:
+        def result_processor(self, dialect: Any, coltype: Any) -> Any:
             usual: Any = super().result_processor(dialect, coltype)  # type: ignore[no-untyped-call]
             return usual if self.precision is not None or not self.asdecimal else plain
 

@@ -12,8 +12,6 @@ from decimal import ROUND_HALF_UP, Decimal, InvalidOperation, localcontext
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from sqlalchemy import Engine
 
 EXACT = 15
@@ -52,12 +50,12 @@ def keep_exact(engine: Engine) -> None:
     class Exact(sa.Numeric):  # type: ignore[type-arg]
         """Binds and reads decimals as :func:`bound` and :func:`read` say."""
 
-        def bind_processor(self, _: Any) -> Callable[[Any], Any]:
+        def bind_processor(self, dialect: Any) -> Any:  # noqa: ARG002
             step = step_of(self)
             limit = limit_of(self)
             return lambda value: bound(value, step, limit)
 
-        def result_processor(self, *_: Any) -> Callable[[Any], Any]:
+        def result_processor(self, dialect: Any, coltype: Any) -> Any:  # noqa: ARG002
             if not self.asdecimal:
                 return lambda value: value if value is None else float(value)
             step = step_of(self)
@@ -66,7 +64,7 @@ def keep_exact(engine: Engine) -> None:
     class Float(sa.Float):  # type: ignore[type-arg]
         """Refuses what SQLite would make NULL."""
 
-        def bind_processor(self, _: Any) -> Callable[[Any], Any]:
+        def bind_processor(self, dialect: Any) -> Any:  # noqa: ARG002
             return number
 
     ddl: Any = dialect.ddl_compiler

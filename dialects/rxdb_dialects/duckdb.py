@@ -131,10 +131,10 @@ def keep_meaning(sqlalchemy_dialect: Any) -> None:
     class Exact(sa.Numeric):  # type: ignore[type-arg]
         """Hands decimals on as they are."""
 
-        def bind_processor(self, _: Any) -> None:
+        def bind_processor(self, dialect: Any) -> None:  # noqa: ARG002
             return None
 
-        def result_processor(self, *_: Any) -> Any:
+        def result_processor(self, dialect: Any, coltype: Any) -> Any:  # noqa: ARG002
             return None if self.asdecimal else as_float
 
     sqlalchemy_dialect.type_compiler_instance = TypeCompiler(sqlalchemy_dialect)

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 import databases
 import pytest
@@ -26,6 +26,8 @@ from rxdb import Feature
 
 EXAMPLES = int(os.environ.get("RXDB_ROUNDTRIPS", "3"))
 """How many lists of values of each kind are tried; one list has up to a hundred."""
+
+Record = Callable[[str, object], None]
 
 UTC = dt.UTC
 
@@ -42,6 +44,9 @@ class Kind:
 
     annotation: Any
     values: st.SearchStrategy[Any]
+
+    holds: str
+    """What its column keeps, for the page that tests/compatibility.py writes."""
 
     constraints: dict[str, Any] = field(default_factory=dict)
     """What Field() is told."""
@@ -85,6 +90,7 @@ documents = st.recursive(
 )
 KINDS = {
     "str": Kind(
+        holds="the letters that `max_length` allows, all of Unicode but NUL",
         annotation=str,
         constraints={"max_length": 60},
         values=st.text(letters, max_size=60),
@@ -92,40 +98,47 @@ KINDS = {
         is_ordered=False,
     ),
     "int": Kind(
+        holds="from -2147483648 to 2147483647",
         annotation=int,
         values=st.integers(-(2**31), 2**31 - 1),
         edges=[-(2**31), 2**31 - 1, 0],
     ),
     "float": Kind(
+        holds="64 bits, as Python's",
         annotation=float,
         values=st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False),
         edges=[0.1, 1 / 3, 1e308, 2.0**53 + 2, -1.5e-300],
     ),
-    "bool": Kind(annotation=bool, values=st.booleans()),
+    "bool": Kind(holds="`True` and `False`", annotation=bool, values=st.booleans()),
     "bytes": Kind(
+        holds="any number of them",
         annotation=bytes,
         values=st.binary(max_size=200),
         edges=[b"", b"\0", b"\xff\0'\"\\", bytes(range(256)) * 280],
     ),
     "Decimal": Kind(
+        holds="35 digits before the point and 30 after it; on SQLite and PostgreSQL more",
         needs=(Feature.LONG_DECIMALS,),
         annotation=Decimal,
         values=decimals(60, 28),
         edges=[Decimal("12345678901234567890.12"), Decimal("0.1"), Decimal(100), Decimal(-2)],
     ),
     "Decimal of 30 digits": Kind(
+        holds="as many digits as are said",
         annotation=Decimal,
         constraints={"max_digits": 30, "decimal_places": 10},
         values=decimals(30, 10),
         edges=[Decimal("12345678901234567890.12"), Decimal("-12345678901234567890.12")],
     ),
     "Decimal of 12 digits": Kind(
+        holds="as many digits as are said",
         annotation=Decimal,
         constraints={"max_digits": 12, "decimal_places": 2},
         values=decimals(12, 2),
         edges=[Decimal("9999999999.99"), Decimal("0.01"), Decimal("-0.29")],
     ),
     "datetime": Kind(
+        holds="from 1000 to 9999, with microseconds, in UTC",
         annotation=dt.datetime,
         values=st.datetimes(*YEARS, timezones=zones),
         edges=[
@@ -133,20 +146,30 @@ KINDS = {
             dt.datetime(1970, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=-11))),
         ],
     ),
-    "date": Kind(annotation=dt.date, values=st.dates(dt.date(1000, 1, 1))),
+    "date": Kind(
+        holds="from 1000 to 9999", annotation=dt.date, values=st.dates(dt.date(1000, 1, 1))
+    ),
     "time": Kind(
+        holds="with microseconds",
         annotation=dt.time,
         values=st.times(),
         edges=[dt.time(), dt.time(23, 59, 59, 999999), dt.time(1, 2, 3, 4)],
     ),
     "timedelta": Kind(
+        holds="from -970 to 8029 years, with microseconds",
         annotation=dt.timedelta,
         values=st.timedeltas(dt.timedelta(days=-300_000), dt.timedelta(days=2_900_000)),
         edges=[dt.timedelta(microseconds=1), dt.timedelta(microseconds=-1)],
     ),
     # MariaDB takes those of RFC 9562 only, and sorts the older ones by their time
-    "UUID": Kind(annotation=uuid.UUID, values=st.uuids(version=4), is_ordered=False),
+    "UUID": Kind(
+        holds="those of RFC 9562; ORDER BY differs",
+        annotation=uuid.UUID,
+        values=st.uuids(version=4),
+        is_ordered=False,
+    ),
     "dict": Kind(
+        holds="JSON",
         annotation=dict,
         values=st.dictionaries(st.text(letters, max_size=9), documents, max_size=4),
         edges=[{}, {"a": {"b": [1, None, True, "\N{GRINNING FACE}"]}}],
@@ -154,6 +177,7 @@ KINDS = {
         is_ordered=False,
     ),
     "list": Kind(
+        holds="JSON",
         annotation=list[Any],
         values=st.lists(documents, max_size=4),
         edges=[[], [[]], [None], ["", "'", '"', "\\"]],
@@ -161,24 +185,37 @@ KINDS = {
         is_ordered=False,
     ),
     "list of datetime": Kind(
+        holds="JSON",
         annotation=list[dt.datetime],
         values=st.lists(st.datetimes(timezones=zones), max_size=3),
         is_comparable=False,
         is_ordered=False,
     ),
     "pydantic model": Kind(
+        holds="JSON, checked both ways",
         annotation=Size,
         values=st.builds(Size, width=decimals(40, 20), tags=st.lists(st.text(letters))),
         is_comparable=False,
         is_ordered=False,
     ),
     "int of 64 bits": Kind(
+        holds="64 bits",
         annotation=int,
         constraints={"le": 2**63 - 1},
         values=st.integers(-(2**63), 2**63 - 1),
         edges=[-(2**63), 2**63 - 1],
     ),
-    "Enum": Kind(annotation=Color, values=st.sampled_from(Color), is_ordered=False),
+    "Literal": Kind(
+        holds="its texts, with a CHECK",
+        annotation=Literal["small", "it's large"],
+        values=st.sampled_from(["small", "it's large"]),
+    ),
+    "Enum": Kind(
+        holds="the names of its members; ORDER BY differs",
+        annotation=Color,
+        values=st.sampled_from(Color),
+        is_ordered=False,
+    ),
 }
 
 
@@ -208,6 +245,15 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(autouse=True)
+def _case(request: pytest.FixtureRequest, backend: str, record_property: Record) -> None:
+    """Say for tests/compatibility.py what is tried on which server."""
+    label = backend.replace("+", "-")
+    case = request.node.callspec.id.removeprefix(f"{label}-").removesuffix(f"-{label}")
+    record_property("server", backend)
+    record_property("case", case)
+
+
 @pytest.fixture
 def table(name: str, engine: Engine, run: databases.Run) -> Table:
     run(lambda: TABLES[name].metadata.create_all(engine, tables=[TABLES[name]]))
@@ -233,12 +279,14 @@ def try_lists(values: st.SearchStrategy[Any], edges: list[Any], test: Callable[.
 
 
 def test_values_filters_and_orders_are_those_of_python(
-    name: str, table: Table, engine: Engine
+    name: str, table: Table, engine: Engine, record_property: Record
 ) -> None:
     kind = KINDS[name]
     column = table.c.value
+    tried = []
 
     def check(values: list[Any]) -> None:
+        tried.append(len(values))
         with engine.connect() as connection:
             store(connection, table, values)
             query = select(table.c.number, column).order_by(table.c.number)
@@ -260,6 +308,19 @@ def test_values_filters_and_orders_are_those_of_python(
             assert numbers == {n for n, v in enumerate(values) if v in some}
 
     try_lists(kind.values, kind.edges, check)
+    record_property("values", sum(tried))
+    record_property("annotation", annotation_text(kind))
+    record_property("holds", kind.holds)
+    record_property("column", str(column.type.compile(engine.dialect)))
+    record_property("version", ".".join(map(str, (engine.dialect.server_version_info or ())[:3])))
+
+
+def annotation_text(kind: Kind) -> str:
+    """Return how a field of this kind is written."""
+    is_class = isinstance(kind.annotation, type)
+    shown = kind.annotation.__name__ if is_class else str(kind.annotation).replace("typing.", "")
+    said = ", ".join(f"{name}={value}" for name, value in kind.constraints.items())
+    return f"`{shown}`" + (f", `{said}`" if said else "")
 
 
 def store(connection: Connection, table: Table, values: list[Any]) -> None:
@@ -402,6 +463,7 @@ UNSENT = {
     "NUL in a document": ("dict", {"a": ["\0"]}),
     "another document": ("pydantic model", {"made": "yesterday"}),
     "no member of an Enum": ("Enum", "purple"),
+    "another text than a Literal's": ("Literal", "huge"),
     "an int of 33 bits": ("int", 2**32),
     "an int of 65 bits": ("int of 64 bits", 2**64),
     "a str that is too long": ("str", 61 * "x"),

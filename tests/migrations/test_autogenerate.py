@@ -6,7 +6,7 @@ import datetime as dt
 import enum
 import uuid
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import sqlalchemy as sa
@@ -14,7 +14,7 @@ import zoo
 from sqlmodel import AutoString
 from zoo_changes import HARD
 
-from rxdb import Feature, Target
+from rxdb import Feature, Target, types
 from rxdb.errors import BadConfig, FillMissing, MigrationError, NoModels
 from rxdb.migrations.autogenerate import Question, Wishes
 from rxdb.model import NAMING_CONVENTION
@@ -79,6 +79,12 @@ def every_type() -> sa.MetaData:
         c("no", sa.Boolean, server_default=sa.false()),
         c("text_yes", sa.Boolean, server_default=sa.text("true")),
         c("json", sa.JSON),
+        c("document", types.JSON()),
+        c("document_of", types.JSON(list[int])),
+        c("aware", types.UTCDateTime()),
+        c("size", types.of_annotation(Literal["small", "it's large"], name="size")),
+        c("long_money", sa.Numeric(30, 10)),
+        c("very_long", sa.String(70_000)),
         c("uuid", sa.Uuid),
         c("empty", sa.String(5), server_default=""),
         c("quoted", sa.String(20), server_default="'a'"),
