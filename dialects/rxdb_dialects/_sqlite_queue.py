@@ -280,8 +280,8 @@ def begin(connection: Any) -> None:
     turn = take(raw, Turn(queue))
     try:
         if queue.turns[0] is not turn:
-            turn.patience = raw.patience() / 1000
-            wait(turn, turn.patience)
+            turn.patience = patience = raw.patience() / 1000
+            wait(turn, patience)
         raw.execute(BEGIN)
     except BaseException:
         raw.end_turn()
@@ -311,7 +311,7 @@ def begin_async(connection: Any) -> None:
     from sqlalchemy.util import await_only
 
     adapted = connection.dbapi_connection
-    raw = sqlite_connection(adapted)
+    raw: Any = sqlite_connection(adapted)
     if raw is not None and raw.isolation_level is None:  # AUTOCOMMIT
         return
     if (queue := getattr(raw, "queue", None)) is None:
@@ -345,9 +345,9 @@ async def wait_async(turn: Turn, connection: Any) -> None:
 
     turn.wake = wake
     ((milliseconds,),) = await connection.execute_fetchall("PRAGMA busy_timeout")
-    turn.patience = milliseconds / 1000
+    turn.patience = patience = milliseconds / 1000
     while turn.queue.turns[0] is not turn:
-        left = turn.asked + turn.patience - time.monotonic()
+        left = turn.asked + patience - time.monotonic()
         if left <= 0:
             raise locked(turn)
         with suppress(TimeoutError):
@@ -369,14 +369,14 @@ def take(raw: Connection, turn: Turn) -> Turn:
 def locked(turn: Turn) -> sqlite3.OperationalError:
     """Return SQLite's error for waiting in vain, with the name of who writes."""
     waited = time.monotonic() - turn.asked
-    path = turn.queue.path
-    with suppress(IndexError):
+    first = turn
+    with suppress(IndexError):  # all may have left by now
         first = turn.queue.turns[0]
-        if first is turn or not first.begun:
-            who = other_process(path)
-        else:
-            since = f"{time.monotonic() - first.begun:.1f} s"
-            who = f"{first.owner(turn)}, in a transaction that began {since} ago"
+    if first is turn or not first.begun:
+        who = other_process(turn.queue.path)
+    else:
+        since = f"{time.monotonic() - first.begun:.1f} s"
+        who = f"{first.owner(turn)}, in a transaction that began {since} ago"
     error = sqlite3.OperationalError(
         f"database is locked: after {waited:.1f} s it is still written to by {who}. Commit, roll "
         "back or close that session sooner; open what only reads with read_only=True; or wait "
