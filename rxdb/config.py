@@ -31,6 +31,9 @@ LAST_VARIABLE = "DATABASE_URL"
 POLICIES = ("warn", "raise", "migrate", "ignore")
 """What can be done about a database that is behind its migrations."""
 
+DURABILITIES = ("normal", "full")
+"""What a commit has to survive: a killed process, or a power failure too."""
+
 Password = str | Callable[[], str] | None
 """A password, or what is asked for it at each new connection."""
 
@@ -254,6 +257,11 @@ class Config:
     """Whether each statement carries the application's line as a comment, for the server's own
     logs and views."""
 
+    durability: str = "normal"
+    """``"full"`` has a commit wait until it would survive a power failure, also where ``"normal"``
+    may lose the last ones then (SQLite: ``synchronous=FULL`` instead of NORMAL). A server keeps to
+    its own settings."""
+
     folder: Path | None = None
     """Where a relative path of a database file starts; None means the current folder."""
 
@@ -266,6 +274,11 @@ class Config:
             raise BadConfig(
                 f"There is no on_outdated_schema={self.on_outdated_schema!r}. "
                 f"{suggest(str(self.on_outdated_schema), POLICIES)}"
+            )
+        if self.durability not in DURABILITIES:
+            raise BadConfig(
+                f"There is no durability={self.durability!r}. "
+                f"{suggest(str(self.durability), DURABILITIES)}"
             )
         if self.slow_statement is not None and not _is_duration(self.slow_statement):
             raise BadConfig(

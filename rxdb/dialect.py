@@ -157,6 +157,9 @@ class Target:
     read_only: bool = False
     """Whether the server shall refuse to write."""
 
+    durability: str = "normal"
+    """What a commit has to survive, as ``Config.durability`` says it."""
+
     def __repr__(self) -> str:
         only = ", read_only" if self.read_only else ""
         return f"<Target {show(self.url)}{only}>"

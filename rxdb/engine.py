@@ -191,18 +191,18 @@ def find_target(
 ) -> Target:
     """Return the target of *url*, or of the configured database."""
     given = config.database(is_async=is_async) if url is None else None
-    name = config.get_config().app_name
+    settings = config.get_config()
     wanted = given.url if given else url
     if not isinstance(wanted, str | URL | DBConfig):
         parse(wanted)  # type: ignore[arg-type]  # raises, with a sentence
-    target = _parse(wanted, is_async, config.folder(), name)
+    target = _parse(wanted, is_async, config.folder(), settings.app_name, settings.durability)
     return replace(target, read_only=True) if read_only else target
 
 
 @lru_cache(maxsize=256)
-def _parse(url: Any, is_async: bool, folder: Path, name: str) -> Target:
+def _parse(url: Any, is_async: bool, folder: Path, name: str, durability: str) -> Target:
     """Parse a URL once; the server is told *name*, the application that connects."""
-    target = parse(url, is_async, folder=folder)
+    target = replace(parse(url, is_async, folder=folder), durability=durability)
     if not name or "application_name" not in target.dialect.options:
         return target
     named = {"application_name": name, **target.url.query}

@@ -313,6 +313,7 @@ def pragmas(target: Target) -> list[str]:
             raise BadURL(f"{name}={value!r} is not {expected}.")
     in_file = bool(file(target.url)) and target.url.query.get("mode") != "ro"
     usual = {name: v for name, v in PRAGMAS.items() if in_file or name not in FILE_PRAGMAS}
+    usual |= {"synchronous": "FULL"} if in_file and target.durability == "full" else {}
     only = {"query_only": "ON"} if target.read_only else {}
     return [f"PRAGMA {name} = {value}" for name, value in {**usual, **own, **only}.items()]
 
