@@ -159,13 +159,19 @@ def docs(session: nox.Session) -> None:
 
 # These take long, and run when they are named: nox -s benchmarks
 
+BENCHMARKS = ("migrations", "sqlite_load")
+"""The programs of benchmarks/ that measure; each writes its own part of docs/benchmarks.md."""
+
 
 @nox.session(default=False)
 def benchmarks(session: nox.Session) -> None:
     """Measure rxdb beside its peers from the package index, and write docs/benchmarks.md."""
-    install(session, ".[postgresql]", "benchmarks")
+    install(session, ".[async,postgresql]", "benchmarks")
     start(session, "postgresql")
-    session.run("python", "benchmarks/migrations.py", *session.posargs)
+    chosen = [name for name in BENCHMARKS if name in session.posargs] or BENCHMARKS
+    options = [given for given in session.posargs if given not in BENCHMARKS]
+    for name in chosen:
+        session.run("python", f"benchmarks/{name}.py", *options)
 
 
 @nox.session(default=False)

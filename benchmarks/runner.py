@@ -104,7 +104,7 @@ def measure(case: Case, warm_up: int = 1) -> Outcome:
     return Outcome(case=case, times=times)
 
 
-def turned(contestants: Sequence[Contestant], number: int) -> list[Contestant]:
+def turned(contestants: Sequence[Any], number: int) -> list[Any]:
     """Return the order of round *number*: who began the last round is the last one now."""
     first = number % len(contestants)
     return [*contestants[first:], *contestants[:first]]
@@ -185,6 +185,13 @@ class Worker:
 
     def run(self, function: str, expected: Any, **arguments: Any) -> float:
         """Run a function, and return its seconds; it has to find what is *expected*."""
+        seconds, found = self.call(function, **arguments)
+        if found != expected:
+            raise RuntimeError(f"{function} found {found!r} and not {expected!r}")
+        return seconds
+
+    def call(self, function: str, **arguments: Any) -> tuple[float, Any]:
+        """Run a function, and return its seconds and what it found."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         print(json.dumps([function, arguments]), file=self._process.stdin, flush=True)
@@ -193,9 +200,7 @@ class Worker:
             self._log.seek(0)
             raise RuntimeError(f"{function} failed:\n{self._log.read()[-4000:]}")
         seconds, found = json.loads(answer)
-        if found != expected:
-            raise RuntimeError(f"{function} found {found!r} and not {expected!r}")
-        return float(seconds)
+        return float(seconds), found
 
     def close(self) -> None:
         """End the process."""
