@@ -46,7 +46,7 @@ MATRIX = {
 }
 SERVERS = ("postgresql", "mysql", "mariadb")
 FAULTS = ("servers_killed", "connections_cut", "deadlocks")
-CLUSTERS = ("standby", "galera", "groupreplication")
+CLUSTERS = ("pgbouncer", "standby", "galera", "groupreplication")
 
 # The tests of migrations need no more than one driver of each server; with an asynchronous one
 # those run that go all the way.

@@ -18,6 +18,7 @@ from typing import Any
 class Ability(Enum):
     """Something a cluster can do; the value ends the sentence "this cluster does not …"."""
 
+    POOLS = "share few sessions of a server among many clients"
     PROMOTES = "make its standby the primary"
     REJOINS = "take a node back that was killed"
 
@@ -29,11 +30,18 @@ class Kind:
     abilities: frozenset[Ability]
     """What it can do."""
 
+    entry: tuple[str, ...] = ()
+    """The nodes that its users connect to; all when empty."""
+
+    home: str = ""
+    """The node where a database is created; the first when empty."""
+
     primary: str = ""
     """A query for the port of the node that takes writes; empty where all do."""
 
 
 CLUSTERS = {
+    "pgbouncer": Kind(frozenset({Ability.POOLS}), entry=("pgbouncer",), home="postgresql"),
     "standby": Kind(frozenset({Ability.PROMOTES})),
     "galera": Kind(frozenset({Ability.REJOINS})),
     "groupreplication": Kind(

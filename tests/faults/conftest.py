@@ -53,8 +53,9 @@ def cluster(cluster_name: str, request: pytest.FixtureRequest) -> Iterator[Any]:
 @pytest.fixture
 def places(cluster: Any, direct: Direct) -> dict[str, URL]:
     """The URLs of all nodes, with an empty database."""
+    kind = clusters.CLUSTERS[cluster.name]
     urls = {node.name: rx.parse(node.url).url for node in cluster}
-    create_database(direct(next(iter(urls.values()))))
+    create_database(direct(urls[kind.home or next(iter(urls))]))
     return {name: url.set(database=DATABASE) for name, url in urls.items()}
 
 

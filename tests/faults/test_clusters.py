@@ -13,10 +13,33 @@ from transfers import Direct, StartLoad
 
 import rxdb as rx
 
+WORKERS = 20
 FAILOVERS = 3
 
 pytestmark = [pytest.mark.own_loop, pytest.mark.timeout(240)]
 Places = dict[str, URL]
+
+
+@pytest.mark.able(Ability.POOLS)
+@pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
+def test_workers_share_few_sessions(
+    cluster: Any, places: Places, start_load: StartLoad, direct: Direct, driver: str
+) -> None:
+    """Also while the server, and then the pooler itself, is killed and started again."""
+    (entry,) = clusters.CLUSTERS[cluster.name].entry
+    pooled = places[entry].update_query_dict({"pgbouncer": "true"})
+    pooled = pooled.set(drivername=f"{pooled.get_backend_name()}+{driver}")
+    home = places[clusters.CLUSTERS[cluster.name].home]
+    load = start_load([pooled], allowed=(rx.ConnectionLost,), home=home, writers=WORKERS)
+    with load.running():
+        load.wait(300)
+        assert not load.errors, load.errors
+        for node in cluster:
+            node.kill()
+            node.restart()
+            load.wait(100)
+    load.figures["kills"] = len(cluster.nodes)
+    load.check(*transfers.contents(direct(home)))
 
 
 @pytest.mark.able(Ability.PROMOTES)
