@@ -204,6 +204,13 @@ def clusters(session: nox.Session, name: str) -> None:
 
 
 @nox.session(default=False)
+def replicas(session: nox.Session) -> None:
+    """Read from a standby of PostgreSQL, pause and kill it, with each driver."""
+    install(session, ".[postgresql,psycopg2,asyncpg]", "test")
+    pytest(session, "tests/faults/test_replicas.py")
+
+
+@nox.session(default=False)
 def poolers(session: nox.Session) -> None:
     """Share five connections of PgBouncer among twenty workers, with each driver."""
     install(session, ".[postgresql,psycopg2,asyncpg]", "test")

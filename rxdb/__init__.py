@@ -89,6 +89,8 @@ if TYPE_CHECKING:
     from rxdb.model import ModelRegistry as ModelRegistry
     from rxdb.model import create_all as create_all
     from rxdb.pool import PoolStatus as PoolStatus
+    from rxdb.replicas import aposition as aposition
+    from rxdb.replicas import position as position
     from rxdb.sessions import asession as asession
     from rxdb.sessions import session as session
     from rxdb.transactions import on_commit as on_commit
@@ -162,6 +164,7 @@ _HOMES = {
     "rxdb.migrations.waiting": ("wait",),
     "rxdb.model": ("Model", "ModelRegistry", "create_all"),
     "rxdb.pool": ("PoolStatus",),
+    "rxdb.replicas": ("aposition", "position"),
     "rxdb.sessions": ("asession", "session"),
     "rxdb.transactions": ("on_commit", "transaction"),
     "rxdb.types": ("JSON", "BigInteger", "Text", "UTCDateTime", "json_path"),

@@ -234,7 +234,13 @@ class Config:
     """Another URL for migrations, such as one that goes round a connection pooler."""
 
     replica_urls: Sequence[str | URL | DBConfig] = ()
-    """Copies of the database that may serve read-only sessions."""
+    """Copies of the database that serve read-only sessions."""
+
+    max_replica_lag: float = 10.0
+    """Seconds that a replica may be behind; with more it serves no session."""
+
+    read_your_writes: float = 0.0
+    """Seconds after a commit in which the same thread or task reads from the database itself."""
 
     engine_options: Mapping[str, Any] = field(default_factory=dict)
     """Arguments for :func:`sqlalchemy.create_engine`; they win over rxdb's own."""
@@ -270,6 +276,9 @@ class Config:
         for name in ("replica_urls", "models", "targets"):
             if isinstance(getattr(self, name), str):
                 raise BadConfig(f"Config.{name} is a list. Write: {name}=[…]")
+        for name in ("max_replica_lag", "read_your_writes"):
+            if not getattr(self, name) >= 0:
+                raise BadConfig(f"Config.{name} is a number of seconds. Write: {name}=5")
         if self.on_outdated_schema not in POLICIES:
             raise BadConfig(
                 f"There is no on_outdated_schema={self.on_outdated_schema!r}. "

@@ -190,6 +190,16 @@ class Limits(NamedTuple):
     """Waiting for a lock that another transaction holds."""
 
 
+class Standing(NamedTuple):
+    """How far a replica is."""
+
+    lag: float | None
+    """Seconds behind the primary; None where it does not tell."""
+
+    position: str | None
+    """A position that :attr:`Dialect.has_reached` compares; None where there is none."""
+
+
 def unchanged(url: URL, folder: Path) -> URL:
     """Leave the URL as it is."""
     return url
@@ -211,6 +221,22 @@ def no_options(target: Target) -> dict[str, Any]:
 
 def directly(target: Target) -> bool:
     """Have the server's session for as long as the connection lives."""
+    return False
+
+
+def answering(connection: Connection) -> Standing:
+    """Find out that it answers, and no more."""
+    connection.exec_driver_sql("SELECT 1")
+    return Standing(None, None)
+
+
+def no_position(connection: Connection) -> str:
+    """Have no word for how far the database is."""
+    return ""
+
+
+def never(position: str, token: str) -> bool:
+    """Trust no position."""
     return False
 
 
@@ -416,6 +442,16 @@ class Dialect:
     is_pooled: Callable[[Target], bool] = directly
     """Whether a pooler stands in between that gives the server's session to another client after
     each transaction. A read-only session is then a transaction, and no setting of a session."""
+
+    standing: Callable[[Connection], Standing] = answering
+    """Ask a replica how far it is behind, and where it stands."""
+
+    position: Callable[[Connection], str] = no_position
+    """Ask the primary where it stands: what was committed before is up to there. Empty where the
+    backend does not tell."""
+
+    has_reached: Callable[[str, str], bool] = never
+    """Whether a replica that stands at the first position has what the second one says."""
 
     prepare: Callable[[Engine, Target], None] = nothing
     """Attach the SQLAlchemy events that the backend needs."""

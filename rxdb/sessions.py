@@ -10,9 +10,11 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Engine, event
+from sqlalchemy.orm import Session as SQLAlchemySession
 from sqlalchemy.util.concurrency import in_greenlet
 from sqlmodel import Session
 
+from rxdb import replicas
 from rxdb.dialect import Feature, Limits
 from rxdb.engine import URLLike, find_target, get_async_engine, get_engine
 from rxdb.errors import BadArgument, GreenletMissing, ReadOnly
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from rxdb.dialect import Dialect
 
 Bind = TypeVar("Bind", Engine, "AsyncEngine")
+Made = TypeVar("Made", bound=SQLAlchemySession)
 
 
 BASE = "rxdb_engine"
@@ -91,6 +94,7 @@ def session(
     url: URLLike | None = None,
     *,
     read_only: bool = False,
+    after: str | None = None,
     statement_timeout: float | None = None,
     lock_timeout: float | None = None,
 ) -> Session:
@@ -102,6 +106,9 @@ def session(
     *url* names another database than the configured one. A *read_only* session refuses to write,
     on every backend; each of its statements sees the newest committed data and takes one round
     trip, without a transaction around them.
+
+    Without *url* a *read_only* session goes to one of ``Config.replica_urls``, if one is healthy.
+    *after* is what :func:`rxdb.position` returned: the session sees at least that.
 
     *statement_timeout* and *lock_timeout* are in seconds: how long a statement may take
     (:class:`rxdb.errors.StatementTimeout`), and how long it may wait for a lock
@@ -115,16 +122,20 @@ def session(
     :class:`rxdb.errors.ReadOnly` for each attempt to write.
     """
     engine = get_engine(url, read_only=read_only)
+    if read_only and url is None and startup.is_settled(engine):
+        url = replicas.choose(after=after)
+        engine = get_engine(url, read_only=True)
     bind = limit(engine, Limits(statement_timeout, lock_timeout), url)
     if url is None and not startup.is_settled(engine):
-        return FirstReadOnlySession(bind) if read_only else FirstSession(bind)
-    return ReadOnlySession(bind) if read_only else Session(bind)
+        return FirstReadOnlySession(bind) if read_only else _noted(FirstSession(bind), url)
+    return ReadOnlySession(bind) if read_only else _noted(Session(bind), url)
 
 
 def asession(
     url: URLLike | None = None,
     *,
     read_only: bool = False,
+    after: str | None = None,
     statement_timeout: float | None = None,
     lock_timeout: float | None = None,
 ) -> AsyncSession:
@@ -143,15 +154,29 @@ def asession(
         raise GreenletMissing.of() from error
 
     engine = get_async_engine(url, read_only=read_only)
+    if read_only and url is None and startup.is_settled(engine.sync_engine):
+        url = replicas.choose(after=after, is_async=True)
+        engine = get_async_engine(url, read_only=True)
     bind = limit(engine, Limits(statement_timeout, lock_timeout), url, is_async=True)
     if url is None and not startup.is_settled(engine.sync_engine):
-        return _first_async(AsyncSession)(
+        made = _first_async(AsyncSession)(
             bind,
             sync_session_class=FirstReadOnlySession if read_only else FirstSession,
             expire_on_commit=False,
         )
-    kind = ReadOnlySession if read_only else Session
-    return AsyncSession(bind, sync_session_class=kind, expire_on_commit=False)
+    else:
+        kind = ReadOnlySession if read_only else Session
+        made = AsyncSession(bind, sync_session_class=kind, expire_on_commit=False)
+    if not read_only:
+        _noted(made.sync_session, url)
+    return made
+
+
+def _noted(session: Made, url: URLLike | None) -> Made:
+    """Remember the commits of a session on the configured database, where that is wanted."""
+    if url is None and replicas.is_noted():
+        event.listen(session, "after_commit", replicas.note_write)
+    return session
 
 
 def limit(

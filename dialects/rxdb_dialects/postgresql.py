@@ -9,7 +9,17 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from rxdb.dialect import COMMON_OPTIONS, Details, Dialect, Driver, Limits, Target, execute, take
+from rxdb.dialect import (
+    COMMON_OPTIONS,
+    Details,
+    Dialect,
+    Driver,
+    Limits,
+    Standing,
+    Target,
+    execute,
+    take,
+)
 from rxdb.errors import (
     BadValue,
     CheckViolation,
@@ -367,6 +377,42 @@ def is_empty(connection: Connection, own: Collection[str]) -> bool:
     return not connection.scalar(found, {"own": list(own)})
 
 
+STANDING = """
+SELECT CASE
+    WHEN NOT pg_is_in_recovery() THEN 0
+    WHEN EXISTS (SELECT FROM pg_stat_wal_receiver)
+        AND pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0
+    ELSE extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())
+END, CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END
+"""
+"""One that has replayed all it received is up to date while it is connected, however long ago the
+last transaction was; one that lost its primary falls behind."""
+
+
+def standing(connection: Connection) -> Standing:
+    """Tell the seconds since the last transaction that was replayed, and the position of that."""
+    lag, position = connection.exec_driver_sql(STANDING).one()
+    return Standing(None if lag is None else float(lag), str(position))
+
+
+def position(connection: Connection) -> str:
+    """Return where the next record of the log goes: also a commit that did not wait for the disk
+    is before that."""
+    found = connection.exec_driver_sql("SELECT pg_current_wal_insert_lsn()").scalar()
+    return str(found)
+
+
+def has_reached(position: str, token: str) -> bool:
+    """Compare two such as 0/3000148: two hexadecimal numbers of 32 bits."""
+    return log_position(position) >= log_position(token)
+
+
+def log_position(text: str) -> int:
+    """Return the number of bytes that a position means."""
+    high, _, low = text.partition("/")
+    return (int(high, 16) << 32) + int(low, 16)
+
+
 dialect = Dialect(
     name="postgresql",
     title="PostgreSQL",
@@ -420,6 +466,9 @@ dialect = Dialect(
     engine_options=engine_options,
     prepare=prepare,
     is_pooled=is_pooled,
+    standing=standing,
+    position=position,
+    has_reached=has_reached,
     migration_lock=migration_lock,
     has_session_locks=has_session_locks,
     limit_lock_wait=limit_lock_wait,
