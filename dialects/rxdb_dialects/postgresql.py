@@ -383,7 +383,10 @@ SELECT CASE
     WHEN EXISTS (SELECT FROM pg_stat_wal_receiver)
         AND pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0
     ELSE extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())
-END, CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END
+END, CASE
+    WHEN pg_is_in_recovery() THEN CAST(pg_last_wal_replay_lsn() AS text)
+    ELSE CAST(pg_current_wal_lsn() AS text)
+END
 """
 """One that has replayed all it received is up to date while it is connected, however long ago the
 last transaction was; one that lost its primary falls behind."""
@@ -392,14 +395,14 @@ last transaction was; one that lost its primary falls behind."""
 def standing(connection: Connection) -> Standing:
     """Tell the seconds since the last transaction that was replayed, and the position of that."""
     lag, position = connection.exec_driver_sql(STANDING).one()
-    return Standing(None if lag is None else float(lag), str(position))
+    return Standing(None if lag is None else float(lag), position)
 
 
 def position(connection: Connection) -> str:
     """Return where the next record of the log goes: also a commit that did not wait for the disk
     is before that."""
-    found = connection.exec_driver_sql("SELECT pg_current_wal_insert_lsn()").scalar()
-    return str(found)
+    query = "SELECT CAST(pg_current_wal_insert_lsn() AS text)"  # asyncpg would make it a number
+    return str(connection.exec_driver_sql(query).scalar_one())
 
 
 def has_reached(position: str, token: str) -> bool:

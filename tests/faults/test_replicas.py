@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -104,7 +105,7 @@ def test_a_session_sees_what_it_is_to_come_after(cluster: Any, ask: Ask) -> None
 
 def test_a_position_is_one_of_the_primary(cluster: Any, ask: Ask) -> None:
     if "asyncpg" in str(rx.get_config().db_url):
-        pytest.skip("rx.position() needs an ordinary driver")
+        pytest.skip("rx.position() needs an ordinary driver, and the next test has the other")
     before = rx.position()
     with rx.session() as session:
         session.connection().execute(text("INSERT INTO written (n) VALUES (1)"))
@@ -115,3 +116,10 @@ def test_a_position_is_one_of_the_primary(cluster: Any, ask: Ask) -> None:
     dialect = rx.parse("postgresql+psycopg://").dialect
     assert dialect.has_reached(after, before)
     assert not dialect.has_reached(before, after)
+
+
+def test_a_position_is_written_the_same_way_by_each_driver(cluster: Any) -> None:
+    place = cluster["primary"].url.partition("://")[2]
+    for driver in ("psycopg", "asyncpg"):
+        rx.set_config(rx.Config(db_url=f"postgresql+{driver}://{place}"))
+        assert re.fullmatch("[0-9A-F]+/[0-9A-F]+", asyncio.run(rx.aposition()))
