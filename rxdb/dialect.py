@@ -456,6 +456,10 @@ class Dialect:
     prepare: Callable[[Engine, Target], None] = nothing
     """Attach the SQLAlchemy events that the backend needs."""
 
+    begin_snapshot: str = ""
+    """The statement that begins a read-only transaction whose statements all see one moment, on a
+    connection that is in AUTOCOMMIT. Empty where there is none."""
+
     migration_lock: Callable[[Connection, str], Callable[[], None] | None] | None = None
     """Try to take the lock of this name, without waiting, for as long as the connection or this
     process lives. Return what releases it, or None when another holds it. A backend without such

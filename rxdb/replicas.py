@@ -185,12 +185,6 @@ def note_write(session: object) -> None:
     _wrote.set(time.monotonic())
 
 
-def is_noted() -> bool:
-    """Whether commits are to be remembered."""
-    own = config.get_config()
-    return bool(own.replica_urls) and own.read_your_writes > 0
-
-
 _process: list[Replicas] = []
 _loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Replicas] = weakref.WeakKeyDictionary()
 

@@ -10,13 +10,12 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Engine, event
-from sqlalchemy.orm import Session as SQLAlchemySession
 from sqlalchemy.util.concurrency import in_greenlet
 from sqlmodel import Session
 
-from rxdb import replicas
+from rxdb import config, replicas
 from rxdb.dialect import Feature, Limits
-from rxdb.engine import URLLike, find_target, get_async_engine, get_engine
+from rxdb.engine import SNAPSHOT, URLLike, find_target, get_async_engine, look_up
 from rxdb.errors import BadArgument, GreenletMissing, ReadOnly
 from rxdb.migrations import startup
 
@@ -30,10 +29,10 @@ if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry, PoolResetState
     from sqlmodel.ext.asyncio.session import AsyncSession
 
+    from rxdb.config import Config
     from rxdb.dialect import Dialect
 
 Bind = TypeVar("Bind", Engine, "AsyncEngine")
-Made = TypeVar("Made", bound=SQLAlchemySession)
 
 
 BASE = "rxdb_engine"
@@ -52,6 +51,17 @@ class ReadOnlySession(Session):
         if changed:
             raise ReadOnly.of(f"a {type(changed[0]).__name__} was added, changed or deleted")
         super().flush(objects)
+
+
+class SnapshotSession(ReadOnlySession):
+    """A read-only session in which all statements see one moment."""
+
+
+@event.listens_for(SnapshotSession, "after_begin")
+def _begin_snapshot(session: Session, transaction: object, connection: Connection) -> None:
+    if not connection.info.get(SNAPSHOT):  # a savepoint is in it already
+        connection.exec_driver_sql(session.info[SNAPSHOT])
+        connection.info[SNAPSHOT] = True
 
 
 class FirstSession(Session):
@@ -90,11 +100,25 @@ class FirstReadOnlySession(FirstSession, ReadOnlySession):
     """The same where nothing can be written."""
 
 
+class FirstSnapshotSession(FirstSession, SnapshotSession):
+    """The same with one moment for all statements."""
+
+
+FIRST: dict[type[Session], type[Session]] = {
+    Session: FirstSession,
+    ReadOnlySession: FirstReadOnlySession,
+    SnapshotSession: FirstSnapshotSession,
+}
+"""Each kind of session, and the first ones of its kind."""
+
+
 def session(
     url: URLLike | None = None,
     *,
     read_only: bool = False,
     after: str | None = None,
+    snapshot: bool = False,
+    expire_on_commit: bool | None = None,
     statement_timeout: float | None = None,
     lock_timeout: float | None = None,
 ) -> Session:
@@ -105,7 +129,11 @@ def session(
 
     *url* names another database than the configured one. A *read_only* session refuses to write,
     on every backend; each of its statements sees the newest committed data and takes one round
-    trip, without a transaction around them.
+    trip, without a transaction around them. With *snapshot* all statements of a read-only session
+    see one moment, that of the first, which takes a transaction: two round trips more.
+
+    *expire_on_commit* says whether the attributes of an object are read anew after a commit.
+    Without it ``Config.expire_on_commit`` counts, and else they are.
 
     Without *url* a *read_only* session goes to one of ``Config.replica_urls``, if one is healthy.
     *after* is what :func:`rxdb.position` returned: the session sees at least that.
@@ -118,17 +146,24 @@ def session(
     revision, and does what ``Config.on_outdated_schema`` says.
 
     Raises what :func:`rxdb.get_engine` raises, :class:`rxdb.errors.BadArgument` for a timeout that
-    makes no sense or that the database does not have, and in a read-only session
-    :class:`rxdb.errors.ReadOnly` for each attempt to write.
+    makes no sense or that the database does not have and for a *snapshot* that there cannot be, and
+    in a read-only session :class:`rxdb.errors.ReadOnly` for each attempt to write.
     """
-    engine = get_engine(url, read_only=read_only)
-    if read_only and url is None and startup.is_settled(engine):
+    engine, settings = look_up(url, read_only=read_only)
+    if read_only and url is None and settings.replica_urls and startup.is_settled(engine):
         url = replicas.choose(after=after)
-        engine = get_engine(url, read_only=True)
-    bind = limit(engine, Limits(statement_timeout, lock_timeout), url)
+        engine, settings = look_up(url, read_only=True)
+    kind: type[Session] = ReadOnlySession if read_only else Session
+    options: dict[str, Any] = {}
+    if snapshot:
+        kind, options = _snapshot(url, read_only=read_only, is_async=False)
+    expire = settings.expire_on_commit if expire_on_commit is None else expire_on_commit
+    if expire is not None:
+        options["expire_on_commit"] = expire
     if url is None and not startup.is_settled(engine):
-        return FirstReadOnlySession(bind) if read_only else _noted(FirstSession(bind), url)
-    return ReadOnlySession(bind) if read_only else _noted(Session(bind), url)
+        kind = FIRST[kind]
+    made = kind(limit(engine, Limits(statement_timeout, lock_timeout), url), **options)
+    return made if read_only or url is not None else _noted(made, settings)
 
 
 def asession(
@@ -136,6 +171,8 @@ def asession(
     *,
     read_only: bool = False,
     after: str | None = None,
+    snapshot: bool = False,
+    expire_on_commit: bool | None = None,
     statement_timeout: float | None = None,
     lock_timeout: float | None = None,
 ) -> AsyncSession:
@@ -154,29 +191,52 @@ def asession(
         raise GreenletMissing.of() from error
 
     engine = get_async_engine(url, read_only=read_only)
-    if read_only and url is None and startup.is_settled(engine.sync_engine):
+    settings = config.get_config()
+    is_settled = startup.is_settled(engine.sync_engine)
+    if read_only and url is None and settings.replica_urls and is_settled:
         url = replicas.choose(after=after, is_async=True)
         engine = get_async_engine(url, read_only=True)
+    kind: type[Session] = ReadOnlySession if read_only else Session
+    options: dict[str, Any] = {}
+    if snapshot:
+        kind, options = _snapshot(url, read_only=read_only, is_async=True)
+    expire = settings.expire_on_commit if expire_on_commit is None else expire_on_commit
+    options["expire_on_commit"] = bool(expire)
+    opened = AsyncSession
+    if url is None and not is_settled:
+        kind, opened = FIRST[kind], _first_async(AsyncSession)
     bind = limit(engine, Limits(statement_timeout, lock_timeout), url, is_async=True)
-    if url is None and not startup.is_settled(engine.sync_engine):
-        made = _first_async(AsyncSession)(
-            bind,
-            sync_session_class=FirstReadOnlySession if read_only else FirstSession,
-            expire_on_commit=False,
-        )
-    else:
-        kind = ReadOnlySession if read_only else Session
-        made = AsyncSession(bind, sync_session_class=kind, expire_on_commit=False)
-    if not read_only:
-        _noted(made.sync_session, url)
+    made = opened(bind, sync_session_class=kind, **options)
+    if not read_only and url is None:
+        _noted(made.sync_session, settings)
     return made
 
 
-def _noted(session: Made, url: URLLike | None) -> Made:
+def _noted(session: Session, settings: Config) -> Session:
     """Remember the commits of a session on the configured database, where that is wanted."""
-    if url is None and replicas.is_noted():
+    if settings.replica_urls and settings.read_your_writes > 0:
         event.listen(session, "after_commit", replicas.note_write)
     return session
+
+
+def _snapshot(
+    url: URLLike | None, *, read_only: bool, is_async: bool
+) -> tuple[type[Session], dict[str, Any]]:
+    """Return the class of a session that sees one moment, and its options."""
+    if not read_only:
+        raise BadArgument(
+            "A snapshot is for reading. Write rx.session(read_only=True, snapshot=True), and for a "
+            "session that writes: rx.transaction(isolation_level='REPEATABLE READ')"
+        )
+    dialect = find_target(url, is_async=is_async, read_only=True).dialect
+    if Feature.FRESH_READS not in dialect.features:
+        return ReadOnlySession, {}  # each of its read-only sessions is a snapshot
+    if not dialect.begin_snapshot:
+        raise BadArgument(
+            f"rxdb knows no way to ask {dialect.title} for a snapshot. Leave out snapshot=True; "
+            f"each statement then sees its own moment."
+        )
+    return SnapshotSession, {"info": {SNAPSHOT: dialect.begin_snapshot}}
 
 
 def limit(

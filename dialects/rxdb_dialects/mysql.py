@@ -57,7 +57,8 @@ SESSION = (
     "SET SESSION sql_mode = CONCAT(@@sql_mode, ',TRADITIONAL'), time_zone = '+00:00'"
 )
 
-READ_ONLY = "SET SESSION TRANSACTION READ ONLY"
+READ_ONLY = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+"""A consistent snapshot is one in REPEATABLE READ only (MySQL manual, "START TRANSACTION")."""
 
 NUMBERS = frozenset({"max_allowed_packet", "read_timeout", "write_timeout", "stmt_cache_size"})
 SHARED = frozenset(
@@ -610,6 +611,7 @@ dialect = Dialect(
     complete_url=complete_url,
     translate=translate,
     engine_options=engine_options,
+    begin_snapshot="START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
     prepare=prepare,
     migration_lock=migration_lock,
     has_session_locks=has_session_locks,

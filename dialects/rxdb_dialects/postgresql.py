@@ -472,6 +472,7 @@ dialect = Dialect(
     standing=standing,
     position=position,
     has_reached=has_reached,
+    begin_snapshot="BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
     migration_lock=migration_lock,
     has_session_locks=has_session_locks,
     limit_lock_wait=limit_lock_wait,

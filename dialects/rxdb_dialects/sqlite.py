@@ -636,6 +636,7 @@ dialect = Dialect(
     translate=translate,
     engine_options=engine_options,
     prepare=prepare,
+    begin_snapshot="BEGIN",
     migration_lock=migration_lock,
     limit_lock_wait=limit_lock_wait,
     limit=limit,

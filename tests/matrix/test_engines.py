@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 from conftest import OpenSession
 from databases import select_in_another_process
-from proxy import Relay, relay
 from sqlalchemy import Column, Engine, MetaData, String, Table, select, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -102,31 +101,6 @@ def test_a_connection_in_use_is_not_tested(engine: Engine, monkeypatch: pytest.M
     kill_pooled(engine)
     with pytest.raises(SQLAlchemyError):
         engine.connect().execute(ONE)
-
-
-def round_trips(through: Relay, work: Callable[[], object]) -> int:
-    """Count those of the second time: the first one connects."""
-    work()
-    before = through.round_trips
-    work()
-    return through.round_trips - before
-
-
-def test_a_read_only_session_takes_one_round_trip(
-    target: Target, open_session: OpenSession
-) -> None:
-    if target.url.host is None or target.url.port is None:
-        pytest.skip(f"{target.dialect.name} has no network in between")
-    with relay(target.url.host, target.url.port) as through:
-        # without TLS a message of the client is one packet, and one wait is one round trip
-        url = target.url.set(port=through.port).update_query_dict({"sslmode": "disable"})
-
-        def read(*, read_only: bool) -> None:
-            with open_session(url, read_only=read_only) as session:
-                assert session.scalar(ONE) == 1
-
-        assert round_trips(through, lambda: read(read_only=True)) == 1
-        assert round_trips(through, lambda: read(read_only=False)) > 1
 
 
 FORK = """

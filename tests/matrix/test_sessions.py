@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import databases
 import pytest
 from conftest import OpenSession
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, inspect, text
 from sqlmodel import Field, Session, select
 
 import rxdb as rx
-from rxdb import Feature
+from rxdb import Feature, sessions
 
 
 class Pet(rx.Model, table=True):
@@ -96,6 +97,83 @@ def test_read_only_sees_what_was_committed_meanwhile(open_session: OpenSession) 
         writer.add(Pet(number=1, name="Rex"))
         writer.commit()
         assert reader.exec(select(Pet.name)).all() == ["Rex"]
+
+
+def test_a_snapshot_sees_one_moment(open_session: OpenSession) -> None:
+    with open_session(read_only=True, snapshot=True) as reader, open_session() as writer:
+        assert reader.exec(select(Pet.name)).all() == []
+        writer.add(Pet(number=1, name="Rex"))
+        writer.commit()
+        assert reader.exec(select(Pet.name)).all() == []
+        reader.rollback()
+        assert reader.exec(select(Pet.name)).all() == ["Rex"]  # the next moment
+
+
+@pytest.mark.needs(Feature.FRESH_READS)
+def test_a_snapshot_ends_with_its_session(open_session: OpenSession) -> None:
+    rx.set_config(rx.Config(engine_options={"pool_size": 1, "max_overflow": 0}))
+    with open_session(read_only=True, snapshot=True) as reader:
+        assert reader.exec(select(Pet.name)).all() == []
+    with open_session() as writer:
+        writer.add(Pet(number=1, name="Rex"))
+        writer.commit()
+    with open_session(read_only=True) as reader:  # on the connection that had the snapshot
+        assert reader.exec(select(Pet.name)).all() == ["Rex"]
+
+
+@pytest.mark.parametrize("statement", ["DELETE FROM pet", "CREATE TABLE toy (n INTEGER)"])
+def test_a_snapshot_refuses_to_write(open_session: OpenSession, statement: str) -> None:
+    with open_session(read_only=True, snapshot=True) as session, pytest.raises(rx.ReadOnly):
+        session.execute(text(statement))
+
+
+@pytest.mark.needs(Feature.SAVEPOINTS)
+def test_a_savepoint_in_a_snapshot_sees_the_same(open_session: OpenSession) -> None:
+    with open_session(read_only=True, snapshot=True) as session, session.begin_nested():
+        assert session.exec(select(Pet.name)).all() == []
+
+
+def test_a_snapshot_is_for_reading(open_session: OpenSession) -> None:
+    with pytest.raises(rx.BadArgument, match=r"rx\.session\(read_only=True, snapshot=True\)"):
+        open_session(snapshot=True)
+
+
+def test_a_snapshot_that_nobody_knows_to_ask_for(
+    open_session: OpenSession, target: rx.Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = target.dialect.features | {Feature.FRESH_READS}
+    other = replace(target.dialect, begin_snapshot="", features=features)
+    monkeypatch.setattr(sessions, "find_target", lambda *_, **__: replace(target, dialect=other))
+    with pytest.raises(rx.BadArgument, match="each statement then sees its own moment"):
+        open_session(read_only=True, snapshot=True)
+
+
+@pytest.mark.parametrize(
+    ("configured", "given", "expires"),
+    [
+        (None, None, None),
+        (None, True, True),
+        (None, False, False),
+        (True, None, True),
+        (False, None, False),
+        (True, False, False),
+    ],
+)
+def test_objects_expire_on_commit_as_they_are_told(
+    open_session: OpenSession,
+    target: rx.Target,
+    configured: bool | None,
+    given: bool | None,
+    expires: bool | None,
+) -> None:
+    if expires is None:
+        expires = not databases.is_async(target)
+    rx.set_config(rx.Config(expire_on_commit=configured))
+    with open_session(expire_on_commit=given) as session:
+        pet = Pet(number=1, name="Rex")
+        session.add(pet)
+        session.commit()
+        assert inspect(pet).expired is expires
 
 
 @pytest.mark.needs(Feature.SAVEPOINTS)
