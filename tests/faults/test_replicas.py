@@ -123,3 +123,51 @@ def test_a_position_is_written_the_same_way_by_each_driver(cluster: Any) -> None
     for driver in ("psycopg", "asyncpg"):
         rx.set_config(rx.Config(db_url=f"postgresql+{driver}://{place}"))
         assert re.fullmatch("[0-9A-F]+/[0-9A-F]+", asyncio.run(rx.aposition()))
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_a_promoted_standby_is_met_with_a_repeated_transaction(cluster: Any, driver: str) -> None:
+    hosts = ",".join(f"127.0.0.1:{node.port}" for node in cluster)
+    place = f"rxdb:rxdb@{hosts}/{cluster['primary'].server.database}"
+    url = f"postgresql+{driver}://{place}?target_session_attrs=read-write&sslmode=disable"
+    rx.set_config(rx.Config(db_url=url, on_outdated_schema="ignore"))
+    insert = text("INSERT INTO written (n) VALUES (1)")
+
+    def fail_over() -> None:
+        until_replayed(cluster)
+        cluster["primary"].kill()
+        cluster["standby"].promote()
+
+    def work(session: Any) -> int:
+        session.connection().execute(insert)
+        count: int = session.scalar(COUNT)
+        return count
+
+    if driver != "asyncpg":
+        in_transaction: Any = rx.transaction(work)
+        assert in_transaction() == 1
+        fail_over()
+        assert in_transaction() == 2
+        return
+
+    async def awork(session: Any) -> int:
+        count: int = await session.run_sync(work)
+        return count
+
+    ain_transaction: Any = rx.transaction(awork)
+
+    async def both() -> None:
+        assert await ain_transaction() == 1
+        await asyncio.to_thread(fail_over)
+        assert await ain_transaction() == 2
+
+    asyncio.run(both())
+
+
+def until_replayed(cluster: Any) -> None:
+    """Wait until the standby has the row of the primary."""
+    with psycopg.connect(cluster["standby"].url, autocommit=True) as standby:
+        deadline = time.monotonic() + 30
+        while standby.execute("SELECT count(*) FROM written").fetchone() != (1,):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
