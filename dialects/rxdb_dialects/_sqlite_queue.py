@@ -261,8 +261,9 @@ def join(connection: Any, name: str, path: str) -> None:
 
 def sqlite_connection(connection: Any) -> Any:
     """Return sqlite3's own connection; None where aiosqlite's is closed."""
-    around = getattr(connection, "driver_connection", None)
-    return connection if around is None else around._connection  # noqa: SLF001 - no other way
+    around: Any = getattr(connection, "driver_connection", None)
+    raw: Any = connection if around is None else around._connection  # noqa: SLF001 - no other way
+    return raw
 
 
 def begin(connection: Any) -> None:
@@ -312,7 +313,7 @@ def begin_async(connection: Any) -> None:
 
     adapted = connection.dbapi_connection
     raw: Any = sqlite_connection(adapted)
-    if raw is not None and raw.isolation_level is None:  # AUTOCOMMIT
+    if getattr(raw, "isolation_level", "") is None:  # AUTOCOMMIT
         return
     if (queue := getattr(raw, "queue", None)) is None:
         adapted.execute(BEGIN)

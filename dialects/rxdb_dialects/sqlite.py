@@ -289,6 +289,8 @@ def prepare(engine: Engine, target: Target) -> None:
         if not target.read_only:
             _sqlite_queue.join(connection, *known_as)
 
+    if target.read_only and (path := file(target.url)) and "mode" not in target.url.query:
+        read_without_creating(engine, path)
     if not target.driver.sync:
         from rxdb_dialects import _sqlite_async
 
@@ -303,6 +305,51 @@ def prepare(engine: Engine, target: Target) -> None:
             keep_memory(engine)
 
 
+def read_without_creating(engine: Engine, path: str) -> None:
+    """Read an empty database in memory as long as there is no file: SQLite would make one."""
+    from sqlalchemy import event
+    from sqlalchemy.exc import DisconnectionError
+
+    @event.listens_for(engine, "do_connect")
+    def do_connect(
+        dialect: object, record: Any, arguments: list[Any], options: dict[str, Any]
+    ) -> None:
+        if not Path(path).exists():
+            arguments[0] = ":memory:"
+            record.info[NO_FILE] = True
+
+    @event.listens_for(engine, "checkout")
+    def checkout(connection: object, record: Any, proxy: object) -> None:
+        if NO_FILE in record.info and Path(path).exists():
+            raise DisconnectionError
+
+
+NO_FILE = "rxdb_no_file"
+
+NETWORK = frozenset(
+    {"9p", "afs", "ceph", "cifs", "fuse.glusterfs", "fuse.sshfs", "gfs2", "lustre", "ncpfs", "nfs"}
+    | {"nfs4", "ocfs2", "smb2", "smb3", "smbfs", "virtiofs"}
+)
+"""File systems that other machines share, as Linux names them. A write-ahead log needs memory that
+all who read share, so there it damages or hides data (SQLite, "Write-Ahead Logging")."""
+
+MOUNTS = Path("/proc/mounts")
+
+
+def is_on_network(path: str) -> bool:
+    """Whether a file is on a network file system, where Linux tells it."""
+    try:
+        lines = [line.split() for line in MOUNTS.read_text(encoding="utf-8").splitlines()]
+    except OSError:
+        return False
+    real = Path(os.path.realpath(path))
+    places = [(Path(line[1].replace("\\040", " ")), line[2]) for line in lines]
+    around = [(len(place.parts), kind) for place, kind in places if place in real.parents]
+    deepest = max((depth for depth, _ in around), default=0)
+    kinds = [kind for depth, kind in around if depth == deepest]
+    return bool(kinds) and kinds[-1] in NETWORK  # the last mount of a place covers the others
+
+
 def pragmas(target: Target) -> list[str]:
     """Return the statements for a new connection; what the URL says wins."""
     _, own = take(target.url, {*PRAGMAS, "temp_store"})
@@ -313,6 +360,8 @@ def pragmas(target: Target) -> list[str]:
             raise BadURL(f"{name}={value!r} is not {expected}.")
     in_file = bool(file(target.url)) and target.url.query.get("mode") != "ro"
     usual = {name: v for name, v in PRAGMAS.items() if in_file or name not in FILE_PRAGMAS}
+    if in_file and is_on_network(file(target.url)):
+        usual |= {"journal_mode": "DELETE", "synchronous": "FULL"}
     usual |= {"synchronous": "FULL"} if in_file and target.durability == "full" else {}
     only = {"query_only": "ON"} if target.read_only else {}
     return [f"PRAGMA {name} = {value}" for name, value in {**usual, **own, **only}.items()]

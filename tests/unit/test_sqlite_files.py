@@ -1,0 +1,95 @@
+"""Which files SQLite leaves, and on which disks it keeps no write-ahead log."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rxdb_dialects import sqlite
+from sqlalchemy import text
+
+import rxdb as rx
+
+URL = "sqlite:///app.db"
+
+
+def write() -> None:
+    with rx.session(URL) as session:
+        session.execute(text("CREATE TABLE IF NOT EXISTS note (n INTEGER)"))
+        session.execute(text("INSERT INTO note VALUES (1)"))
+        session.commit()
+
+
+def read() -> list[Any]:
+    with rx.session(URL, read_only=True) as session:
+        return list(session.execute(text("SELECT n FROM note")).all())
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("works", [(write,), (write, read), (write, read, write)])
+def test_dispose_leaves_the_file_alone(tmp_path: Path, works: tuple[Any, ...]) -> None:
+    for work in works:
+        work()
+    assert files(tmp_path) == ["app.db", "app.db-shm", "app.db-wal"]
+    rx.dispose()
+    assert files(tmp_path) == ["app.db"]
+    read()
+    rx.dispose()
+    assert files(tmp_path) == ["app.db"]
+
+
+def test_the_end_of_an_event_loop_leaves_no_file_and_no_thread(tmp_path: Path) -> None:
+    before = threading.active_count()
+
+    async def work() -> None:
+        for read_only in (False, True):
+            async with rx.asession(URL, read_only=read_only) as session:
+                await (await session.connection()).execute(text("SELECT 1"))
+        assert threading.active_count() > before
+
+    write()
+    rx.dispose()
+    asyncio.run(work())
+    for thread in threading.enumerate():
+        if "_connection_worker_thread" in thread.name:  # its last word was that it is closed
+            thread.join(20)
+    assert threading.active_count() == before
+    assert files(tmp_path) == ["app.db"]
+
+
+def test_a_read_only_session_makes_no_file_and_finds_it_once_it_is_there(tmp_path: Path) -> None:
+    with pytest.raises(rx.DatabaseError, match="no such table: note"):
+        read()
+    assert files(tmp_path) == []
+    write()
+    assert read() == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("mounts", "expected"),
+    [
+        ("/dev/sda / ext4 rw 0 0\n", "wal"),
+        ("/dev/sda / ext4 rw 0 0\nserver:/x {folder} nfs4 rw 0 0\n", "delete"),
+        ("//server/x / cifs rw 0 0\n/dev/sda {folder} ext4 rw 0 0\n", "wal"),
+        ("/dev/sda {folder} ext4 rw 0 0\nserver:/x {folder} nfs rw 0 0\n", "delete"),
+        ("me@server: {folder} fuse.sshfs rw 0 0\n", "delete"),
+        ("server:/x {folder}x nfs rw 0 0\n", "wal"),
+        ("", "wal"),
+    ],
+)
+def test_there_is_no_write_ahead_log_on_a_network_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mounts: str, expected: str
+) -> None:
+    listed = tmp_path / "mounts"
+    listed.write_text(mounts.format(folder=tmp_path))
+    monkeypatch.setattr(sqlite, "MOUNTS", listed)
+    with rx.session(URL) as session:
+        assert session.scalar(text("PRAGMA journal_mode")) == expected
+    with rx.session("sqlite:///own.db?journal_mode=TRUNCATE") as session:
+        assert session.scalar(text("PRAGMA journal_mode")) == "truncate"
