@@ -393,7 +393,12 @@ def error_code(error: BaseException) -> str | int | None:
     if str(error).startswith(FAILED):
         return PREFIX
     code = getattr(error, "sqlite_errorcode", None)
+    if code == TRIGGER and str(error).startswith("FOREIGN KEY"):
+        return FOREIGN_KEY  # what ON DELETE RESTRICT says, as a trigger does
     return code if isinstance(code, int) else None
+
+
+TRIGGER, FOREIGN_KEY = 1811, 787
 
 
 REFUSED = re.compile(

@@ -127,6 +127,18 @@ def test_a_parent_that_is_referred_to_is_not_deleted(engine: Engine, server: str
         assert told(error) == ("fk_hero_team_team", "hero", ("team",))
 
 
+@pytest.mark.needs(Feature.FOREIGN_KEYS)
+def test_a_parent_that_restricts_is_not_deleted(engine: Engine) -> None:
+    metadata = MetaData()
+    owner = Table("owner", metadata, Column("id", Integer, primary_key=True))
+    Table("pet", metadata, Column("owner", ForeignKey(owner.c.id, ondelete="RESTRICT")))
+    metadata.create_all(engine)
+    with engine.begin() as connection:
+        connection.execute(insert(owner), {"id": 1})
+        connection.execute(insert(metadata.tables["pet"]), {"owner": 1})
+    assert isinstance(refused(engine, delete(owner)), rx.ForeignKeyViolation)
+
+
 def test_a_value_that_does_not_fit_is_a_data_error(engine: Engine) -> None:
     error = refused(engine, update(HERO).values(age=2**70))
     assert isinstance(error, rx.BadValue)

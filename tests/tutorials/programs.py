@@ -299,7 +299,7 @@ def _work(answer: Connection, program: Program, root: str, folder: str, url: str
             warnings.simplefilter("always")
             WAYS[program.kind](program)
     except Exception as problem:  # noqa: BLE001 - an error is an outcome
-        error, told = type(problem).__name__, traceback.format_exc()
+        error, told = name_of(problem), traceback.format_exc()
     warned = {f"{one.category.__name__}: {one.message}" for one in caught}
     if program.kind == "test":  # pytest prints times; the original works in memory
         answer.send(Outcome([], error, {}, warned, told + printed.getvalue()))
@@ -353,7 +353,7 @@ def _visit(program: Program) -> None:
                 text = json.dumps(response.json(), sort_keys=True) if read else response.text
                 answer = f"{response.status_code} {text}"
             except Exception as error:  # noqa: BLE001 - an error is an answer
-                answer = type(error).__name__
+                answer = name_of(error)
             print(method, path, answer)  # noqa: T201
 
 
@@ -368,6 +368,12 @@ def _run_test(program: Program) -> None:
 
 
 WAYS = {"script": _run_script, "application": _visit, "test": _run_test}
+
+
+def name_of(error: BaseException) -> str:
+    """Return the class that the unchanged program catches: rxdb's errors are SQLAlchemy's too."""
+    kinds = [kind for kind in type(error).__mro__ if kind.__module__ == "sqlalchemy.exc"]
+    return [*kinds, type(error)][0].__name__
 
 
 def _rows(url: str) -> dict[str, list[str]]:
