@@ -452,7 +452,9 @@ class _Thread(_Waiter):
         super().__init__(pool)
         self._gate = Lock()
         self._gate.acquire()
-        self.wake: Callable[[], None] = self._gate.release
+
+    def wake(self) -> None:
+        self._gate.release()
 
     def wait(self, timeout: float | None) -> None:
         self._gate.acquire(timeout=-1 if timeout is None else timeout)

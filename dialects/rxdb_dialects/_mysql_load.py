@@ -75,6 +75,7 @@ def load(connection: Connection, rows: Rows) -> bool:
     """
     import sqlalchemy as sa
     from sqlalchemy.dialects.mysql import BIT
+    from sqlalchemy.exc import SQLAlchemyError
 
     dialect: Any = connection.dialect
     types = [column.type._unwrapped_dialect_impl(dialect) for column in rows.columns]  # noqa: SLF001
@@ -98,7 +99,7 @@ def load(connection: Connection, rows: Rows) -> bool:
     try:
         written, warned = _sent(connection, statement, text)
     except Exception as error:  # noqa: BLE001 - SQLAlchemy tells whose it is
-        with suppress(sa.exc.SQLAlchemyError):
+        with suppress(SQLAlchemyError):
             savepoint.rollback()
         connection._handle_dbapi_exception(error, statement, None, None, None)  # noqa: SLF001
     except BaseException:

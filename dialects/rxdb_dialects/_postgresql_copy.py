@@ -78,18 +78,17 @@ def write_rows(connection: Connection, rows: Rows) -> bool:
 def fail(connection: Connection, error: Exception, statement: str) -> None:
     """Raise what SQLAlchemy would, with the row that PostgreSQL tells."""
     raw: Any = connection.connection.dbapi_connection
+    translated: Any = error
     if hasattr(raw, "_handle_exception"):  # SQLAlchemy's side of an asynchronous driver
         try:
             raw._handle_exception(error)  # noqa: SLF001
-        except Exception as translated:  # noqa: BLE001 - that is what it is for
-            translated_error: Any = translated
-    else:
-        translated_error = error
+        except Exception as meant:  # noqa: BLE001 - that is what it is for
+            translated = meant
     where = getattr(getattr(error, "diag", error), "context", None)
     if found := LINE.search(where or ""):
-        translated_error.rxdb_line = int(found[1]) - 1
+        translated.rxdb_line = int(found[1]) - 1
     try:
-        raise translated_error  # noqa: TRY301 - for its place in the traceback
+        raise translated  # noqa: TRY301 - for its place in the traceback
     except Exception as raised:  # noqa: BLE001 - the same
         connection._handle_dbapi_exception(raised, statement, None, None, None)  # noqa: SLF001
 

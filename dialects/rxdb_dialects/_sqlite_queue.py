@@ -315,7 +315,7 @@ def begin_async(connection: Any) -> None:
     raw: Any = sqlite_connection(adapted)
     if getattr(raw, "isolation_level", "") is None:  # AUTOCOMMIT
         return
-    if (queue := getattr(raw, "queue", None)) is None:
+    if raw is None or (queue := getattr(raw, "queue", None)) is None:
         adapted.execute(BEGIN)
         return
     turn = take(raw, Turn(queue, asyncio.current_task()))
