@@ -296,12 +296,12 @@ def measured(name: str, known: Sequence[Backend], rounds: int) -> Iterator[Outco
             yield runner.measure(case)
 
 
-def versions(known: Sequence[Backend]) -> str:
+def versions(known: Sequence[Backend], packages: Sequence[str] = PEERS) -> str:
     """Say what was measured."""
     found = {
         "Python": platform.python_version(),
         **{backend.title: backend.version for backend in known},
-        **{title: metadata.version(title.lower()) for title in PEERS},
+        **{title: metadata.version(title.lower()) for title in packages},
     }
     return ", ".join(f"{title} {version}" for title, version in found.items()) + "."
 
