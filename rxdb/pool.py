@@ -342,9 +342,11 @@ class FairPool(QueuePool):
         except BaseException:  # a cancelled task, or Ctrl-C
             given = self._leave(waiter)
             if isinstance(given, _Room):
-                if given.instead_of is not None:
-                    given.instead_of.close()
-                self._release()
+                try:
+                    if given.instead_of is not None:
+                        given.instead_of.close()
+                finally:  # a task may be cancelled again while it closes
+                    self._release()
             elif given is not None:
                 self._do_return_conn(given)
             raise
@@ -396,13 +398,21 @@ class FairPool(QueuePool):
         try:
             dialect.do_ping(connection)
         except dialect.loaded_dbapi.Error as error:
-            record.invalidate(error)
             self._invalidate_time = time.time()
+            self._end(record, error)
         except BaseException as error:
-            record.invalidate(error)
+            self._end(record, error)
             self._do_return_conn(record)
             raise
         return record
+
+    def _end(self, record: ConnectionPoolEntry, error: BaseException) -> None:
+        """Invalidate a connection in hand; when that is cancelled, its place goes back."""
+        try:
+            record.invalidate(error)
+        except BaseException:
+            self._do_return_conn(record)
+            raise
 
     def _waiter(self) -> _Waiter:
         return _Thread(self)
