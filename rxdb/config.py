@@ -28,6 +28,8 @@ ASYNC_URL_VARIABLES = ("RXDB_ASYNC_URL", "REFLEX_ASYNC_DB_URL")
 LAST_VARIABLE = "DATABASE_URL"
 DECISIVE = (*URL_VARIABLES, *ASYNC_URL_VARIABLES, LAST_VARIABLE)
 """What hosting services set; it counts only where nothing else is said."""
+KEPT = tuple(map(os.environ.encodekey, DECISIVE))
+"""The same as os.environ keeps their names."""
 
 POLICIES = ("warn", "raise", "migrate", "ignore")
 """What can be done about a database that is behind its migrations."""
@@ -362,15 +364,30 @@ def set_config(config: Config | None) -> None:
 
 
 def fingerprint() -> tuple[object, ...]:
-    """Return what decides which database a URL, or none, means: as long as this is the same, so is
-    the database. To look it up takes a tenth of the time that a session takes to open."""
-    read = os.environ.get
-    return _turn, _here(), *[read(variable) for variable in DECISIVE]
+    """Return what decides, with the current folder, which database a URL, or none, means.
+
+    As long as both are the same, so is the database.
+    """
+    return _turn, _decisive()
+
+
+def is_set() -> bool:
+    """Whether :func:`set_config` was given a configuration: the same in each folder."""
+    return _chosen is not None
+
+
+def _decisive() -> tuple[object, ...]:
+    """Return the values of DECISIVE, as they are kept.
+
+    To ask os.environ takes 0.7 us for each that is not set, to ask its dictionary 0.05 us.
+    """
+    kept = getattr(os.environ, "_data", None)
+    return tuple(map(kept.get, KEPT)) if kept is not None else tuple(map(os.getenv, DECISIVE))
 
 
 def find() -> Path | None:
     """Return the nearest ``rxconfig.py`` from the current folder upwards; looked for once."""
-    here = _here()
+    here = current_folder()
     if here not in _found:
         folders = (Path(here), *Path(here).parents)
         _found[here] = next((f for d in folders if (f := d / FILE).is_file()), None)
@@ -379,10 +396,11 @@ def find() -> Path | None:
 
 def folder() -> Path:
     """Return where relative paths of database files start."""
-    return get_config().folder or Path(_here())
+    return get_config().folder or Path(current_folder())
 
 
-def _here() -> str:
+def current_folder() -> str:
+    """Return the current folder; raise :class:`rxdb.errors.BadConfig` where it was removed."""
     try:
         return os.getcwd()  # noqa: PTH109 - cheaper than Path.cwd(), for each session
     except OSError:

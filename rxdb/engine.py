@@ -59,7 +59,8 @@ class _Kept:
     sync: dict[object, Engine] = field(default_factory=dict)
     answers: dict[object, tuple[Engine, Config]] = field(default_factory=dict)
     """What :func:`look_up` found. To parse, complete and hash a URL takes 60 us each time, which is
-    ten times what a session takes to be made."""
+    twenty times what a session takes to be made. The current folder is part of a question only
+    where it matters: the system needs as long to tell it as all the rest of a look-up takes."""
     limits: dict[object, Limit] = field(default_factory=dict)
     loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = field(
         default_factory=weakref.WeakKeyDictionary
@@ -95,10 +96,15 @@ def get_engine(
 
 def look_up(url: URLLike | None, *, read_only: bool, create: bool = False) -> tuple[Engine, Config]:
     """Return what :func:`get_engine` does, and the configuration that applies."""
-    given = None if url is None or isinstance(url, str) else url
-    question = (url, read_only, config.fingerprint()) if given is None else None
-    if (answer := _kept.answers.get(question)) is not None:
-        return answer
+    question: object = None
+    if url is None or isinstance(url, str):
+        question = (url, read_only, config.fingerprint())
+        if (answer := _kept.answers.get(question)) is not None:
+            return answer
+        here = (question, config.current_folder())
+        if (answer := _kept.answers.get(here)) is not None:
+            return answer
+        question = question if _is_the_same_everywhere(url) else here
     target = find_target(url, read_only=read_only)
     key = _key(target)
     with _kept.lock:
@@ -213,13 +219,30 @@ def find_target(
     url: URLLike | None = None, *, is_async: bool = False, read_only: bool = False
 ) -> Target:
     """Return the target of *url*, or of the configured database."""
+    target = _find(url, is_async=is_async, folder=config.folder())
+    return replace(target, read_only=True) if read_only else target
+
+
+def _find(url: URLLike | None, *, is_async: bool, folder: Path) -> Target:
     given = config.database(is_async=is_async) if url is None else None
     settings = config.get_config()
     wanted = given.url if given else url
     if not isinstance(wanted, str | URL | DBConfig):
         parse(wanted)  # type: ignore[arg-type]  # raises, with a sentence
-    target = _parse(wanted, is_async, config.folder(), settings.app_name, settings.durability)
-    return replace(target, read_only=True) if read_only else target
+    return _parse(wanted, is_async, folder, settings.app_name, settings.durability)
+
+
+def _is_the_same_everywhere(url: str | None) -> bool:
+    """Whether *url* means the same database in each folder: ``rxconfig.py`` is not asked, and no
+    path is relative."""
+    if not config.is_set():
+        return False
+    own = config.get_config().folder
+    if own is not None and own.is_absolute():
+        return True
+    here = config.folder()
+    found, elsewhere = (_find(url, is_async=False, folder=f) for f in (here, here / "elsewhere"))
+    return found == elsewhere
 
 
 @lru_cache(maxsize=256)

@@ -150,7 +150,8 @@ def session(
     in a read-only session :class:`rxdb.errors.ReadOnly` for each attempt to write.
     """
     engine, settings = look_up(url, read_only=read_only)
-    if read_only and url is None and settings.replica_urls and startup.is_settled(engine):
+    is_first = url is None and not startup.is_settled(engine)
+    if read_only and url is None and settings.replica_urls and not is_first:
         url = replicas.choose(after=after)
         engine, settings = look_up(url, read_only=True)
     kind: type[Session] = ReadOnlySession if read_only else Session
@@ -160,9 +161,11 @@ def session(
     expire = settings.expire_on_commit if expire_on_commit is None else expire_on_commit
     if expire is not None:
         options["expire_on_commit"] = expire
-    if url is None and not startup.is_settled(engine):
+    if is_first:
         kind = FIRST[kind]
-    made = kind(limit(engine, Limits(statement_timeout, lock_timeout), url), **options)
+    if statement_timeout is not None or lock_timeout is not None:
+        engine = limit(engine, Limits(statement_timeout, lock_timeout), url)
+    made = kind(engine, **options)
     return made if read_only or url is not None else _noted(made, settings)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -121,6 +122,40 @@ def test_an_argument_goes_before_everything(
     assert rx.get_engine().url.database == f"{tmp_path}/file.db"
     rx.set_config(rx.Config())
     assert rx.get_engine().url.database == f"{tmp_path}/reflex.db"
+
+
+def test_a_relative_path_is_another_file_in_another_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    below = tmp_path / "below"
+    below.mkdir()
+    rx.set_config(rx.Config(db_url="sqlite:///shop.db"))
+    for folder in (tmp_path, below, tmp_path):
+        monkeypatch.chdir(folder)
+        assert rx.get_engine().url.database == f"{folder}/shop.db"
+        assert rx.get_engine("sqlite:///own.db").url.database == f"{folder}/own.db"
+
+
+def test_a_folder_that_was_set_is_the_same_in_another_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    rx.set_config(rx.Config(db_url="sqlite:///shop.db", folder=tmp_path))
+    found = rx.get_engine()
+    monkeypatch.chdir("/")
+    assert rx.get_engine() is found
+
+
+@pytest.mark.parametrize(("path", "times"), [("{folder}/shop.db", 0), ("shop.db", 1)])
+def test_the_system_is_asked_for_the_folder_only_where_it_matters(
+    path: str, times: int, tmp_path: Path
+) -> None:
+    rx.set_config(rx.Config(db_url=f"sqlite:///{path.format(folder=tmp_path)}"))
+    rx.get_engine()
+    called: list[object] = []
+    sys.setprofile(lambda frame, kind, of: called.append((kind, of)))  # noqa: ARG005
+    rx.get_engine()
+    sys.setprofile(None)
+    assert called.count(("c_call", os.getcwd)) == times
 
 
 def test_a_configuration_that_was_set_goes_before_the_file(write: Write) -> None:
