@@ -159,7 +159,7 @@ def docs(session: nox.Session) -> None:
 
 # These take long, and run when they are named: nox -s benchmarks
 
-BENCHMARKS = ("migrations", "sqlite_load", "sessions")
+BENCHMARKS = ("migrations", "sqlite_load", "sessions", "bulk")
 """The programs of benchmarks/ that measure; each writes its own part of docs/benchmarks.md."""
 
 
@@ -167,7 +167,7 @@ BENCHMARKS = ("migrations", "sqlite_load", "sessions")
 def benchmarks(session: nox.Session) -> None:
     """Measure rxdb beside its peers from the package index, and write docs/benchmarks.md."""
     install(session, ".[async,postgresql,mysql]", "benchmarks")
-    start(session, "postgresql", "mysql")
+    start(session, *SERVERS)
     chosen = [name for name in BENCHMARKS if name in session.posargs] or BENCHMARKS
     options = [given for given in session.posargs if given not in BENCHMARKS]
     for name in chosen:

@@ -88,7 +88,7 @@ def load(connection: Connection, rows: Rows) -> bool:
     names, sets = [], []
     for number, (column, values) in enumerate(zip(rows.columns, rows.values, strict=True)):
         name = prepare.quote(column.name)
-        is_bytes = any(isinstance(value, bytes) for value in values)
+        is_bytes = bytes in set(map(type, values))
         names.append(f"@rxdb_{number}" if is_bytes else name)
         sets += [f"{name} = UNHEX(@rxdb_{number})"] if is_bytes else []
     statement = (
