@@ -74,7 +74,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def typing(session: nox.Session) -> None:
     """Check types with mypy and pyright."""
-    install(session, ".[postgresql,mysql,async]", "test", "typing")
+    install(session, ".[postgresql,mysql,asyncmy,async]", "test", "typing", "benchmarks")
     session.run("mypy")
     session.run("pyright")
 
