@@ -20,7 +20,6 @@ from rxdb.errors import BadArgument, GreenletMissing, ReadOnly
 from rxdb.migrations import startup
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Self
 
     from sqlalchemy import Connection, Pool
@@ -45,12 +44,13 @@ LIMITED = "rxdb_take_back"
 class ReadOnlySession(Session):
     """A session that refuses to send pending changes; the server refuses the rest."""
 
-    def flush(self, objects: Sequence[Any] | None = None) -> None:
-        """Refuse new, changed and deleted objects before a statement goes out."""
-        changed = [*self.new, *self.deleted, *(o for o in self.dirty if self.is_modified(o))]
-        if changed:
-            raise ReadOnly.of(f"a {type(changed[0]).__name__} was added, changed or deleted")
-        super().flush(objects)
+
+@event.listens_for(ReadOnlySession, "before_flush")  # which is not asked where nothing changed
+def _refuse_to_flush(session: Session, context: object, objects: object) -> None:
+    modified = (one for one in session.dirty if session.is_modified(one))
+    changed = next(iter((*session.new, *session.deleted, *modified)), None)
+    if changed is not None:
+        raise ReadOnly.of(f"a {type(changed).__name__} was added, changed or deleted")
 
 
 class SnapshotSession(ReadOnlySession):
