@@ -42,7 +42,7 @@ THREADS_ROUNDS = 5
 """At most: each of its contestants takes SECONDS in each round."""
 
 FEWER = 5
-"""So many times fewer sessions at once, and more rounds, where a few per cent count."""
+"""So many times fewer sessions at once where each takes long, or where there are more rounds."""
 
 SERVERS = {"PostgreSQL": "postgresql+psycopg", "MySQL": "mysql+pymysql"}
 
@@ -60,7 +60,7 @@ TITLES = {
     "driver": "the driver alone",
 }
 OWN, REFLEX = TITLES["rxdb"], TITLES["reflex"]
-PEERS = [name for name in TITLES if not name.startswith("rxdb")]
+PEERS = [name for name in TITLES if "rxdb" not in name]
 
 
 # Where it is measured
@@ -75,10 +75,11 @@ def backends() -> list[Backend]:
             print(f'{title} is not measured. Run: eval "$(ci/servers up {title.lower()})"')
             continue
         server = sa.make_url(given).set(drivername=scheme)
+        version = migrations.on_server(server, "SELECT version()").removeprefix(f"{title} ")
         found.append(
             Backend(
                 title=title,
-                version=migrations.on_server(server, "SELECT version()"),
+                version=version.partition(" ")[0],
                 make=partial(migrations.make_on_server, server),
                 drop=partial(drop, server),
             )
@@ -161,7 +162,7 @@ def far(backend: Backend, folder: Path, rounds: int, stack: ExitStack) -> Case:
     return Case(
         title=f"Read an object with {DELAY * 1000:g} ms on each round trip, {backend.title}",
         note="The same through a program that holds each message to the server back.",
-        contestants=contestants(names, "read", url, folder, stack, "Tarantula"),
+        contestants=contestants(names, "read", url, folder, stack, "Tarantula", COUNT // FEWER),
         goals=against_reflex({"rx.session(read_only=True)": 0.35}),
         rounds=rounds,
     )
@@ -220,10 +221,11 @@ def contestants(
     folder: Path,
     stack: ExitStack,
     expected: object,
+    count: int = COUNT,
 ) -> tuple[Contestant, ...]:
     """Start a process for each library."""
     return tuple(
-        contestant(name, work, url, started(folder / f"{name}-{work}", stack), expected)
+        contestant(name, work, url, started(folder / f"{name}-{work}", stack), expected, count)
         for name in names
     )
 
