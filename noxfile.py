@@ -84,8 +84,10 @@ def unit(session: nox.Session) -> None:
     """Run the tests that need no server, with every driver."""
     install(session, ".[all,psycopg2,aiomysql]", "test", "mysqlclient-static", "pymssql")
     # These start a process for each command that they try; one Python is enough for them.
-    once = "tests/unit/test_db_command.py"
-    pytest(session, "tests/unit", *([] if session.python == PYTHONS[0] else [f"--ignore={once}"]))
+    commands = "tests/unit/test_db_command.py"
+    pytest(session, "tests/unit", f"--ignore={commands}")
+    if session.python == PYTHONS[0]:
+        pytest(session, commands, "--numprocesses=2")
 
 
 @nox.session
@@ -270,7 +272,8 @@ def install(session: nox.Session, package: str, *more: str) -> None:
 def pytest(session: nox.Session, *arguments: str) -> None:
     """Run pytest, and keep its report for ci/run to add up."""
     REPORTS.mkdir(parents=True, exist_ok=True)
-    label = "-".join([session.name, *(a for a in arguments if a.startswith("--backend"))])
+    kinds = ("--backend", "tests/unit/")
+    label = "-".join([session.name, *(a for a in arguments if a.startswith(kinds))])
     name = "".join(c if c.isalnum() else "-" for c in label)
     report = f"--junitxml={(REPORTS / name).resolve()}.xml"
     session.run("pytest", *arguments, report, *session.posargs)
