@@ -70,6 +70,10 @@ ROLLED_BACK = (Deadlock, SerializationFailure)
 NOTED = "rxdb_errors"
 """The attribute of a connection that holds the list for its errors."""
 
+REFUSED_BY_DRIVERS = (OverflowError, ValueError)
+"""What drivers raise past PEP 249 for a value: sqlite3 the first beyond 64 bits, psycopg2 the
+second for NUL."""
+
 COMMITTING = "rxdb_committing"
 """The attribute of a driver's error that came of COMMIT."""
 
@@ -126,7 +130,7 @@ def _sqlalchemys(context: ExceptionContext) -> exc.DBAPIError | None:
     original, known = context.original_exception, context.sqlalchemy_exception
     if isinstance(original, RxdbError) or not isinstance(original, Exception):
         return None
-    if known is None and isinstance(original, OverflowError):  # sqlite3's, beyond 64 bits
+    if known is None and isinstance(original, REFUSED_BY_DRIVERS) and context.statement:
         base: type[exc.DBAPIError] = exc.DataError
     elif type(known) is exc.StatementError and isinstance(original, REFUSED_BY_TYPES):
         base = exc.DataError
