@@ -277,9 +277,12 @@ def _fall_back_from_tls(engine: Engine, without: dict[str, Any]) -> None:
 
 
 COLLATIONS = """
-SELECT @@character_set_database, c.collation_name, (
-    SELECT count(*) FROM information_schema.tables AS t
+SELECT @@character_set_database, c.collation_name, EXISTS (
+    SELECT * FROM information_schema.tables AS t
     WHERE t.table_schema = DATABASE() AND t.table_collation <> c.collation_name
+) AND NOT EXISTS (
+    SELECT * FROM information_schema.tables AS t
+    WHERE t.table_schema = DATABASE() AND t.table_collation = c.collation_name
 ) FROM information_schema.collations AS c
 WHERE c.collation_name IN ('utf8mb4_0900_bin', 'utf8mb4_nopad_bin', 'utf8mb4_bin')
 ORDER BY c.collation_name = 'utf8mb4_bin' LIMIT 1
@@ -293,7 +296,7 @@ def _create_tables_in(engine: Engine, collation: str) -> None:
     servers do.
 
     MariaDB before 11.6 makes latin1 databases unless it was told otherwise, and for both servers
-    ``'Bob' = 'bob'`` is true. Where tables of another collation are, new ones follow them: a
+    ``'Bob' = 'bob'`` is true. Where all tables are of another collation, new ones follow them: a
     foreign key needs the same on both sides, and so does a comparison.
     """
     dialect: Any = engine.dialect

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
-from sqlalchemy import Connection, Engine, MetaData, Table, delete, exc, func, insert, select
+from sqlalchemy import Connection, Engine, MetaData, Table, delete, exc, func, insert, select, text
 from sqlmodel import Field
 
 import rxdb as rx
@@ -366,6 +366,22 @@ def test_names_that_differ_in_case_accent_or_a_space_are_different(
             assert found == [name]
         likes = select(people.c.name).where(people.c.name.like("bo%"))
         assert sorted(connection.scalars(likes)) == ["bob", "bob "]
+
+
+@pytest.mark.needs(Feature.GENERATED_KEYS)
+def test_a_table_made_by_hand_changes_nothing_for_later_ones(
+    people: Table, make_engine: Callable[..., Engine]
+) -> None:
+    later = make_engine()
+    with make_engine().begin() as connection:
+        connection.execute(text("CREATE TABLE by_hand (name VARCHAR(10))"))
+    people.drop(later)
+    Kept.metadata.tables["kept_bool"].create(later)  # one of rxdb's stays
+    with make_engine().begin() as connection:
+        people.create(connection)
+        connection.execute(insert(people), [{"name": name} for name in ("Bob", "bob")])
+        found = connection.scalars(select(people.c.name).where(people.c.name == "bob")).all()
+    assert found == ["bob"]
 
 
 @pytest.mark.needs(Feature.GENERATED_KEYS)
