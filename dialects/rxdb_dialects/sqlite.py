@@ -46,7 +46,7 @@ from rxdb.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
     from contextlib import AbstractContextManager
 
     from sqlalchemy import URL, Connection, Engine, Table
@@ -570,6 +570,14 @@ def revising(connection: Connection, revision: str) -> AbstractContextManager[No
     return _sqlite_rebuilds.revising(connection, revision)
 
 
+def is_empty(connection: Connection, own: Collection[str]) -> bool:
+    """Look for tables and views. The first revisions then share one transaction, which saves a
+    COMMIT, a version and a row of the log for each."""
+    query = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')"
+    names = (name for (name,) in connection.exec_driver_sql(query))
+    return {name for name in names if not name.startswith("sqlite_")} <= set(own)
+
+
 def back_up(target: Target) -> str:
     """Copy the file beside itself, as ``app.db.before-20260102T030405Z``."""
     from rxdb_dialects import _sqlite_copies
@@ -696,6 +704,7 @@ dialect = Dialect(
     limit=limit,
     migrating=migrating,
     revising=revising,
+    is_empty=is_empty,
     back_up=back_up,
     unchanged_tables=unchanged_tables,
     neutral_type=neutral_type,
