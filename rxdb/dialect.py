@@ -240,8 +240,8 @@ def never(position: str, token: str) -> bool:
     return False
 
 
-def nothing(engine: Engine, target: Target) -> None:
-    """Leave the engine as SQLAlchemy made it."""
+def nothing(where: object, what: object) -> None:
+    """Leave it as SQLAlchemy made it."""
 
 
 def no_file(url: URL) -> str:
@@ -452,6 +452,11 @@ class Dialect:
 
     has_reached: Callable[[str, str], bool] = never
     """Whether a replica that stands at the first position has what the second one says."""
+
+    keep_meaning: Callable[[Any, URL], None] = nothing
+    """Let SQLAlchemy's dialect, of an engine or on its own, write and read types so that they mean
+    here what they mean elsewhere. SQL that is only written down is spelled by it too. The URL may
+    hold nothing but the backend's name."""
 
     prepare: Callable[[Engine, Target], None] = nothing
     """Attach the SQLAlchemy events that the backend needs."""

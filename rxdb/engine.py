@@ -328,6 +328,7 @@ def _fresh_reads(target: Target) -> dict[str, Any]:
 def _prepare(engine: Engine, target: Target, options: dict[str, Any]) -> None:
     if target.password is not None:
         _ask_for_password(engine, target.password)  # before a dialect's own do_connect
+    target.dialect.keep_meaning(engine.dialect, target.url)
     target.dialect.prepare(engine, target)
     failures.attach(engine, target)
     observing.attach(engine, target, config.get_config())

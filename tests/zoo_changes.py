@@ -26,6 +26,7 @@ HARD = 'it\'s 100%: :x \\n "q" ☃'
 """A text that quoting, formatting and binding all have a way to spoil."""
 
 MOMENT = dt.datetime(2001, 2, 3, 4, 5)  # noqa: DTZ001 - a column without a zone holds it
+MIDNIGHT = MOMENT.replace(hour=0, minute=0)
 
 
 class Color(enum.Enum):
@@ -137,6 +138,16 @@ def _distinct(connection: sa.Connection, made: sa.MetaData) -> None:
     tokens = connection.execute(sa.select(made.tables["user"].c.token)).scalars().all()
     assert None not in tokens
     assert len(set(tokens)) == len(tokens) == 2
+
+
+def _finds(value: Any) -> Callable[[sa.Connection, sa.MetaData], None]:
+    """Check that a row is found by its new value."""
+
+    def check(connection: sa.Connection, made: sa.MetaData) -> None:
+        column = made.tables["user"].c.x
+        assert connection.scalar(sa.select(sa.func.count()).where(column == value)) == 1
+
+    return check
 
 
 def _parent(made: sa.MetaData) -> None:
@@ -369,10 +380,12 @@ CHANGES: dict[str, Change] = {
     ),
     "make a float a double": retypes(sa.Float(), sa.Double(), 0.5, same=False),
     "make a date a moment": retypes(
-        sa.Date(), sa.DateTime(), dt.date(2001, 2, 3), MOMENT.replace(hour=0, minute=0)
+        sa.Date(), sa.DateTime(), dt.date(2001, 2, 3), MIDNIGHT, check=_finds(MIDNIGHT)
     ),
     "make a moment a date": retypes(sa.DateTime(), sa.Date(), MOMENT, MOMENT.date()),
-    "make a text a moment": retypes(sa.String(40), sa.DateTime(), "2001-02-03 04:05:00", MOMENT),
+    "make a text a moment": retypes(
+        sa.String(40), sa.DateTime(), "2001-02-03 04:05:00", MOMENT, check=_finds(MOMENT)
+    ),
     "make a number with a default a text": Change(
         before=lambda: [c("x", sa.Integer, server_default="3")],
         after=lambda: [c("x", sa.String(10), server_default="none")],

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from sqlalchemy import URL
 
 WIDEST = (65, 30)
 """The digits of a DECIMAL in all, and after the point, at most."""
@@ -24,12 +24,13 @@ LONGEST = 16383
 NOW = re.compile(r"(now|current_timestamp)(\(\))?", re.IGNORECASE)
 
 
-def keep_meaning(engine: Engine) -> None:
+def keep_meaning(dialect: Any, url: URL) -> None:
     """Give generic types the server's types that can hold their values."""
     import sqlalchemy as sa
 
-    dialect: Any = engine.dialect
-    dialect.type_compiler_instance = type_compiler(type(dialect.type_compiler_instance))(dialect)
+    types = type_compiler(type(dialect.type_compiler_instance))(dialect)
+    # Alembic's MODIFY and CHANGE ask for it by its older name.
+    dialect.type_compiler_instance = dialect.type_compiler = types
     dialect.ddl_compiler = compiler(dialect.ddl_compiler)
     dialect.colspecs = {**dialect.colspecs, sa.Numeric: numeric()}
     refuse_nul(dialect)

@@ -9,10 +9,7 @@ A program that does not know the collation can read such a column, but not sort 
 from __future__ import annotations
 
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation, localcontext
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
+from typing import Any
 
 EXACT = 15
 """Digits that a double keeps of every decimal (IEEE 754; C's DBL_DIG)."""
@@ -27,11 +24,10 @@ DIGITS = 1000
 """Digits to calculate with while rounding; Python's own 28 are fewer than columns have."""
 
 
-def keep_exact(engine: Engine) -> None:
-    """Let the columns of an engine keep decimals of any length."""
+def keep_exact(dialect: Any) -> None:
+    """Let columns keep decimals of any length."""
     import sqlalchemy as sa
 
-    dialect: Any = engine.dialect
     types: Any = type(dialect.type_compiler_instance)
 
     class TypeCompiler(types):  # type: ignore[misc]  # the class that this engine has
@@ -74,7 +70,7 @@ def keep_exact(engine: Engine) -> None:
             text: str = super().get_column_specification(column, **options)
             return f"{text} COLLATE {COLLATION}" if has_text(column.type, self.dialect) else text
 
-    dialect.type_compiler_instance = TypeCompiler(dialect)
+    dialect.type_compiler_instance = dialect.type_compiler = TypeCompiler(dialect)
     dialect.ddl_compiler = Compiler
     dialect.colspecs = {**dialect.colspecs, sa.Numeric: Exact, sa.Float: Float}
     dialect.ischema_names = {**dialect.ischema_names, TYPE: sa.NUMERIC}

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 from rxdb.errors import RebuildFailed
 from rxdb_dialects import _sqlite_copies as copies
 from rxdb_dialects import _sqlite_tables as tables
-from rxdb_dialects._sqlite_tables import quote, unquote
+from rxdb_dialects._sqlite_tables import Column, Definition, quote, unquote
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from sqlalchemy import Connection
 
@@ -49,12 +49,27 @@ logger = logging.getLogger("rxdb.migrations")
 
 CAST = re.compile(
     r"""CAST\( ( (?: "[^"]*" | \w+ ) (?: \.(?: "[^"]*" | \w+ ) )? ) [ ]AS[ ]
-    [\w ]+ (?: \([\d, ]*\) )? \)""",
+    [\w ]+ (?: \([\d, ]*\) )? \)
+    (?: [ ]AS[ ] (?: "[^"]*" | \w+ ) )?""",
     re.VERBOSE,
 )
 """What Alembic copies a column with whose type changes. It destroys values without a word:
 ``CAST('2001-02-03' AS DATETIME)`` is 2001, ``CAST('abc' AS INTEGER)`` is 0. Without it a column
 takes what fits its type, and keeps the rest as it is (SQLite, "Datatypes", 3.3)."""
+
+MOMENT = (
+    "CASE WHEN datetime({0}) IS NULL THEN {0} WHEN length({0}) = 10 THEN {0} || ' 00:00:00.000000' "
+    "WHEN length({0}) = 19 THEN {0} || '.000000' ELSE {0} END"
+)
+"""A date as the moment at which it begins, with as many digits as SQLAlchemy writes: SQLite
+compares their texts."""
+
+CONVERTED = {
+    "DATE": "CASE WHEN datetime({0}) IS NULL THEN {0} ELSE substr({0}, 1, 10) END",
+    "DATETIME": MOMENT,
+    "TIMESTAMP": MOMENT,
+}
+"""What a column becomes by its new type, where SQLite's own rules are not enough."""
 
 
 @contextmanager
@@ -134,6 +149,9 @@ class Rebuild:
     generated: list[str] = field(default_factory=list)
     """The columns that SQLite computes; Alembic would copy their values, which it refuses."""
 
+    converted: dict[str, str] = field(default_factory=dict)
+    """What fills a column whose type is another now, where a copy of the value would not do."""
+
     indexes: list[Index] = field(default_factory=list)
     triggers: dict[str, str] = field(default_factory=dict)
     is_renamed: bool = False
@@ -187,10 +205,10 @@ class Watch:
             and [w.upper() for w in words[:2]] == ["INSERT", "INTO"]
             and words[2:] == [rebuild.copy]
         ):
-            if rebuild.generated:
-                statement = tables.without_columns(statement, rebuild.generated)
-                rebuild.generated = []
             statement = CAST.sub(r"\1", statement)
+            if rebuild.generated or rebuild.converted:
+                statement = tables.copying(statement, rebuild.generated, rebuild.converted)
+                rebuild.generated, rebuild.converted = [], {}
         return statement, parameters
 
     def after(self, *arguments: Any) -> None:
@@ -293,6 +311,7 @@ class Watch:
         rebuild.sequence = _sequence(self.connection, rebuild.table)
         shape = _shape(self.connection, rebuild.copy)
         rebuild.generated = [name for name, _, _, hidden in shape if hidden]
+        rebuild.converted = _conversions(old, merged, origin)
         if merged == made:
             return
         statement = merged.create(rebuild.copy)
@@ -382,6 +401,22 @@ class Watch:
 
     def _failed(self, sentence: str) -> RebuildFailed:
         return RebuildFailed(f"Revision {self.revision} was rolled back. {sentence}")
+
+
+def _conversions(old: Definition, new: Definition, origin: Mapping[str, str]) -> dict[str, str]:
+    """Return what fills the columns that hold dates or moments now, and did not before."""
+    found: dict[str, str] = {}
+    for column in new.columns:
+        before, after = (_type(c) for c in (old.column(origin.get(column.name)), column))
+        if before != after and after in CONVERTED:
+            found[column.name] = CONVERTED[after]
+    return found
+
+
+def _type(column: Column | None) -> str:
+    """Return the type of a column as it is declared, in capitals."""
+    clauses = column.of("TYPE") if column else []
+    return clauses[0].text.upper() if clauses else ""
 
 
 def _is_harmless(words: list[str], statement: str) -> bool:

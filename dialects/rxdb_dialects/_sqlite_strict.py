@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
     from sqlalchemy.types import TypeEngine
 
 PREFIX = "rxdb_value_"
@@ -25,9 +24,8 @@ DAY = 10
 """The letters of a date, 2026-01-31."""
 
 
-def be_strict(engine: Engine) -> None:
-    """Let the columns that an engine creates take only what fits their types."""
-    dialect: Any = engine.dialect
+def be_strict(dialect: Any) -> None:
+    """Let columns, as they are created, take only what fits their types."""
     ddl: Any = dialect.ddl_compiler
     reflected = dialect.get_check_constraints
 

@@ -174,8 +174,9 @@ def copied_columns(insert: str) -> dict[str, str]:
     return {n: o for n, o in zip(new, old, strict=True) if o}
 
 
-def without_columns(insert: str, names: Iterable[str]) -> str:
-    """Return Alembic's INSERT … SELECT without some of the columns it fills."""
+def copying(insert: str, without: Iterable[str], expressions: Mapping[str, str]) -> str:
+    """Return Alembic's INSERT … SELECT without some of the columns that it fills, and with others
+    filled by an expression, in which ``{0}`` stands for what would be copied."""
     every = tokens(insert)
     start = every.index("(")
     end = _closing(every, start)
@@ -184,9 +185,12 @@ def without_columns(insert: str, names: Iterable[str]) -> str:
     source = len(words) - 1 - words[::-1].index("FROM")
     targets = [_strip(item) for item in _split(every[start + 1 : end])]
     values = [_strip(item) for item in _split(every[select + 1 : source])]
-    kept = [n for n, item in enumerate(targets) if unquote(item[0]) not in set(names)]
-    into = ", ".join("".join(targets[n]) for n in kept)
-    these = ", ".join("".join(values[n]) for n in kept)
+    filled = {
+        unquote(target[0]): "".join(value) for target, value in zip(targets, values, strict=True)
+    }
+    kept = {name: value for name, value in filled.items() if name not in set(without)}
+    into = ", ".join(map(quote, kept))
+    these = ", ".join(expressions.get(name, "{0}").format(value) for name, value in kept.items())
     table = "".join(every[:start])
     return f"{table}({into}) SELECT {these} {''.join(every[source:])}"
 

@@ -73,10 +73,8 @@ def prepare(engine: Engine, target: Target) -> None:
     def connect(connection: Any, record: object) -> None:
         connection.execute("SET TimeZone = 'UTC'")  # the machine's own otherwise
 
-    sqlalchemy_dialect: Any = engine.dialect
-    number_keys(sqlalchemy_dialect)
-    keep_meaning(sqlalchemy_dialect)
     if target.read_only:
+        sqlalchemy_dialect: Any = engine.dialect
         sqlalchemy_dialect.do_begin = begin_read_only
 
 
@@ -114,7 +112,13 @@ def number_keys(sqlalchemy_dialect: Any) -> None:
     sqlalchemy_dialect.ddl_compiler = Compiler
 
 
-def keep_meaning(sqlalchemy_dialect: Any) -> None:
+def keep_meaning(sqlalchemy_dialect: Any, url: URL) -> None:
+    """Number keys, and keep every digit of a number."""
+    number_keys(sqlalchemy_dialect)
+    keep_digits(sqlalchemy_dialect)
+
+
+def keep_digits(sqlalchemy_dialect: Any) -> None:
     """Keep every digit of a number: FLOAT has 32 bits and DECIMAL three places here, and the
     plug-in reads a decimal through a float."""
     import sqlalchemy as sa
@@ -137,7 +141,8 @@ def keep_meaning(sqlalchemy_dialect: Any) -> None:
         def result_processor(self, dialect: Any, coltype: Any) -> Any:  # noqa: ARG002
             return None if self.asdecimal else as_float
 
-    sqlalchemy_dialect.type_compiler_instance = TypeCompiler(sqlalchemy_dialect)
+    types = TypeCompiler(sqlalchemy_dialect)
+    sqlalchemy_dialect.type_compiler_instance = sqlalchemy_dialect.type_compiler = types
     sqlalchemy_dialect.colspecs = {
         **sqlalchemy_dialect.colspecs,
         sa.Numeric: Exact,
@@ -235,6 +240,7 @@ dialect = Dialect(
     file=file,
     complete_url=complete_url,
     translate=translate,
+    keep_meaning=keep_meaning,
     prepare=prepare,
     migration_lock=migration_lock,
     write_rows=write_rows,

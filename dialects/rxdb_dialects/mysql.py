@@ -205,7 +205,6 @@ def prepare(engine: Engine, target: Target) -> None:
     """
     from sqlalchemy import event
 
-    keep_meaning(engine)
     statements = (SESSION, READ_ONLY) if target.read_only else (SESSION,)
     mode = target.url.query.get("sslmode", "prefer")
 
@@ -615,6 +614,7 @@ dialect = Dialect(
     translate=translate,
     engine_options=engine_options,
     begin_snapshot="START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+    keep_meaning=keep_meaning,
     prepare=prepare,
     migration_lock=migration_lock,
     has_session_locks=has_session_locks,

@@ -262,6 +262,15 @@ def engine_options(target: Target) -> dict[str, Any]:
     return {"poolclass": pool, "connect_args": arguments, "json_serializer": to_json}
 
 
+def keep_meaning(sqlalchemy_dialect: Any, url: URL) -> None:
+    """Keep decimals exact, and let columns refuse what does not fit their types."""
+    from rxdb_dialects import _sqlite_decimals, _sqlite_strict
+
+    _sqlite_decimals.keep_exact(sqlalchemy_dialect)
+    if is_strict(url):
+        _sqlite_strict.be_strict(sqlalchemy_dialect)
+
+
 def prepare(engine: Engine, target: Target) -> None:
     """Set the PRAGMAs, and begin each transaction where SQLAlchemy does.
 
@@ -272,13 +281,10 @@ def prepare(engine: Engine, target: Target) -> None:
     """
     from sqlalchemy import event
 
-    from rxdb_dialects import _sqlite_decimals, _sqlite_queue, _sqlite_strict
+    from rxdb_dialects import _sqlite_decimals, _sqlite_queue
 
     statements = pragmas(target)
     known_as = identity(target.url)
-    _sqlite_decimals.keep_exact(engine)
-    if is_strict(target.url):
-        _sqlite_strict.be_strict(engine)
 
     @event.listens_for(engine, "connect")
     def connect(connection: Any, record: object) -> None:
@@ -697,6 +703,7 @@ dialect = Dialect(
     complete_url=complete_url,
     translate=translate,
     engine_options=engine_options,
+    keep_meaning=keep_meaning,
     prepare=prepare,
     begin_snapshot="BEGIN",
     migration_lock=migration_lock,

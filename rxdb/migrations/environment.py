@@ -140,6 +140,7 @@ def _write_sql(ask: Run, user: dict[str, Any]) -> None:
     dialect = registry.get(ask.dialect_name) if ask.dialect_name else ask.target.dialect
     written = {"literal_binds": True, "dialect_opts": {"paramstyle": "named"}}
     context.configure(**{"url": f"{dialect.name}://", **settings(dialect), **written, **user})
+    dialect.keep_meaning(context.get_context().dialect, make_url(f"{dialect.name}://"))
     with context.begin_transaction():
         context.run_migrations()
 

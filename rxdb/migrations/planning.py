@@ -171,8 +171,10 @@ def _plan(name: str, dialect: Dialect, steps: Sequence[RevisionStep]) -> Plan:
 
 def _planned(step: RevisionStep, dialect: Dialect) -> Planned:
     environment.settings(dialect)  # Alembic learns of a backend that it does not know
-    kind: Any = make_url(f"{dialect.name}://").get_dialect()
+    url = make_url(f"{dialect.name}://")
+    kind: Any = url.get_dialect()
     offline = kind(paramstyle="named")  # no % is doubled, as it is for some drivers
+    dialect.keep_meaning(offline, url)
     script: Script = step.revision
     direction = "upgrade" if step.is_upgrade else "downgrade"
     ahead = lookahead.look(script, offline, direction)

@@ -64,6 +64,37 @@ def test_a_change_is_written_applied_and_taken_back(
     assert "user" not in tables(engine)
 
 
+@pytest.mark.needs(Feature.ALTER_COLUMN)
+def test_written_sql_makes_the_tables_that_migrate_makes(
+    project: Path, user: Table, engine: Engine
+) -> None:
+    for name, kind in {"at": sa.DateTime(), "x": sa.Float(), "data": sa.LargeBinary()}.items():
+        user.append_column(Column(name, kind))
+    migrations.init()
+    migrations.downgrade("base", allow_data_loss=True)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE alembic_version")
+        for statement in migrations.sql().split(";\n"):
+            if statement.strip() not in {"", "BEGIN", "COMMIT"}:
+                connection.exec_driver_sql(statement)
+    assert migrations.differences() == ()
+
+
+def test_a_column_that_is_changed_keeps_its_type(
+    project: Path, user: Table, metadata: MetaData
+) -> None:
+    kinds = {"at": sa.DateTime(), "x": sa.Float(), "data": sa.LargeBinary(), "of": sa.Numeric()}
+    for name, kind in kinds.items():
+        user.append_column(Column(name, kind))
+    migrations.init()
+    metadata.remove(user)
+    columns = [Column(name, kind, nullable=False) for name, kind in kinds.items()]
+    Table("user", metadata, Column("id", Integer, primary_key=True), *columns)
+    migrations.make("no nulls")
+    migrations.migrate(allow_data_loss=True)
+    assert migrations.differences() == ()
+
+
 def test_without_a_change_no_file_is_written(project: Path, user: Table) -> None:
     migrations.init()
     assert migrations.make("nothing").path is None

@@ -91,8 +91,8 @@ def test_a_column_is_renamed_where_it_is_this_table_s(sql: str) -> None:
     assert tables.rename(sql, {"a": "z", "b": "b"}, "t") == RENAMES[sql]
 
 
-def test_columns_are_left_out_of_a_copy() -> None:
+def test_a_copy_leaves_columns_out_and_converts_others() -> None:
     insert = "INSERT INTO c (id, a, b) SELECT t.id, CAST(t.a AS INT) AS a, t.b FROM t"
-    assert tables.without_columns(insert, ["a"]) == (
-        "INSERT INTO c (id, b) SELECT t.id, t.b FROM t"
+    assert tables.copying(insert, ["a"], {"b": "f({0})"}) == (
+        'INSERT INTO c ("id", "b") SELECT t.id, f(t.b) FROM t'
     )
