@@ -38,6 +38,7 @@ from rxdb.errors import (
     StatementTimeout,
     UniqueViolation,
 )
+from rxdb_dialects import _mysql_rollbacks
 from rxdb_dialects._mysql_load import LOADS, LOCAL_FILES
 from rxdb_dialects._mysql_types import WIDEST, keep_meaning
 
@@ -223,6 +224,8 @@ def prepare(engine: Engine, target: Target) -> None:
                 "The server offers no TLS, and sslmode asks for it. Turn TLS on at the server, "
                 "or write sslmode=prefer where the network is trusted."
             )
+        if target.driver.sync:
+            _mysql_rollbacks.spare(connection, engine.dialect.loaded_dbapi)
         run(connection, *statements)
 
     @event.listens_for(engine, "first_connect")

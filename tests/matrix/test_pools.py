@@ -177,6 +177,49 @@ def test_a_forgotten_connection_comes_back(url: str) -> None:
         assert connection.scalar(ONE) == 1
 
 
+@pytest.fixture
+def raw(engine: Engine) -> Any:
+    """A connection past SQLAlchemy, in whose driver statements begin a transaction."""
+    found = engine.raw_connection()
+    try:
+        found.rollback()
+    except engine.dialect.loaded_dbapi.Error as error:
+        pytest.skip(f"the driver begins no transaction by itself: {error}")
+    return found
+
+
+@sync_driver
+@pytest.mark.parametrize("ended", ["commit", "rollback"])
+def test_what_was_written_past_sqlalchemy_is_rolled_back(
+    engine: Engine, raw: Any, ended: str
+) -> None:
+    def insert(raw: Any, number: int) -> None:
+        cursor = raw.cursor()
+        cursor.execute(f"INSERT INTO written (n) VALUES ({number})")
+        cursor.close()
+
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE written (n INTEGER)"))
+    getattr(raw, ended)()
+    insert(raw, 1)
+    raw.close()
+    with engine.connect() as connection:
+        connection.execute(text("INSERT INTO written (n) VALUES (2)"))
+        getattr(connection, ended)()
+        insert(connection.connection, 3)
+    with engine.connect() as connection:
+        found = connection.scalars(text("SELECT n FROM written")).all()
+    assert found == ([2] if ended == "commit" else [])
+
+
+@sync_driver
+def test_a_connection_that_was_closed_past_the_pool_is_replaced(engine: Engine, raw: Any) -> None:
+    raw.driver_connection.close()
+    raw.close()
+    with engine.connect() as connection:
+        assert connection.scalar(ONE) == 1
+
+
 @sync_driver
 def test_overflow_is_opened_under_load_and_closed_afterwards(url: str) -> None:
     with options(pool_size=1, max_overflow=1, pool_timeout=0.01):

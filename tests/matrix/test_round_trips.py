@@ -45,6 +45,42 @@ def count(through: Relay, work: Callable[[], object]) -> int:
     return through.round_trips - before
 
 
+@pytest.mark.sync_driver
+def test_a_session_sends_no_more_than_its_driver_does(
+    through: Relay,
+    relayed: URL,
+    target: Target,
+    open_session: OpenSession,
+    make_engine: Callable[..., Engine],
+) -> None:
+    engine = make_engine(replace(target, url=relayed))
+    Cup.__table__.create(engine)  # type: ignore[attr-defined]
+    connection = engine.raw_connection()
+
+    def directly(statement: str, end: Callable[[], None]) -> Callable[[], None]:
+        def work() -> None:
+            cursor = connection.cursor()
+            cursor.execute(statement)
+            cursor.close()
+            end()
+
+        return work
+
+    def read() -> None:
+        with open_session(relayed) as session:
+            assert session.scalar(ONE) == 1
+
+    def add() -> None:
+        with open_session(relayed, expire_on_commit=False) as session:
+            session.add(Cup())
+            session.commit()
+
+    insert = f"INSERT INTO {Cup.__tablename__} (name) VALUES ('blue')"
+    assert count(through, read) == count(through, directly("SELECT 1", connection.rollback))
+    assert count(through, add) == count(through, directly(insert, connection.commit))
+    connection.close()
+
+
 def test_reads(through: Relay, relayed: URL, open_session: OpenSession) -> None:
     def read(statements: int, **options: bool) -> int:
         def work() -> None:
