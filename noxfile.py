@@ -45,6 +45,9 @@ MATRIX = {
     "duckdb": [".[duckdb]"],
 }
 SERVERS = ("postgresql", "mysql", "mariadb")
+TWO = "--numprocesses=2"
+"""Runs tests in two processes; where nearly all wait for servers or for processes of their own."""
+
 FAULTS = ("servers_killed", "connections_cut", "deadlocks")
 CLUSTERS = ("pgbouncer", "standby", "galera", "groupreplication")
 
@@ -85,9 +88,9 @@ def unit(session: nox.Session) -> None:
     install(session, ".[all,psycopg2,aiomysql]", "test", "mysqlclient-static", "pymssql")
     # These start a process for each command that they try; one Python is enough for them.
     commands = "tests/unit/test_db_command.py"
-    pytest(session, "tests/unit", f"--ignore={commands}")
+    pytest(session, "tests/unit", f"--ignore={commands}", TWO)
     if session.python == PYTHONS[0]:
-        pytest(session, commands, "--numprocesses=2")
+        pytest(session, commands, TWO)
 
 
 @nox.session
@@ -98,7 +101,7 @@ def tests(session: nox.Session, pair: str) -> None:
     package, *more = MATRIX[pair]
     install(session, package, "test", *more)
     start(session, name)
-    pytest(session, "tests/matrix", f"--backend={name}{'+' if driver else ''}{driver}")
+    pytest(session, "tests/matrix", f"--backend={name}{'+' if driver else ''}{driver}", TWO)
 
 
 @nox.session
@@ -109,7 +112,7 @@ def migrations(session: nox.Session, pair: str) -> None:
     install(session, package, "test", *more)
     start(session, pair.partition("-")[0])
     backend = f"--backend={pair.replace('-', '+')}"
-    pytest(session, *MIGRATED[pair], "--ignore=tests/migrations/test_zoo.py", backend)
+    pytest(session, *MIGRATED[pair], "--ignore=tests/migrations/test_zoo.py", backend, TWO)
 
 
 @nox.session
@@ -127,8 +130,9 @@ def minimums(session: nox.Session) -> None:
     install(session, ".[postgresql,mysql,async]", "test", "--resolution=lowest-direct")
     start(session, "postgresql", "mysql")
     for name in ("sqlite", "sqlite+aiosqlite", "postgresql+psycopg", "mysql+pymysql"):
-        pytest(session, "tests/matrix", f"--backend={name}")
-    pytest(session, *END_TO_END, "--backend=sqlite", "--backend=postgresql", "--backend=mysql")
+        pytest(session, "tests/matrix", f"--backend={name}", TWO)
+    backends = [f"--backend={name}" for name in ("sqlite", "postgresql", "mysql")]
+    pytest(session, *END_TO_END, *backends, TWO)
 
 
 @nox.session
@@ -234,7 +238,7 @@ def zoo(session: nox.Session, name: str) -> None:
     """Run the migrations for every kind of change on one server and on all the others."""
     install(session, ".[postgresql,mysql,async]", "test")
     start(session, *SERVERS)
-    pytest(session, "tests/migrations/test_zoo.py", f"--backend={name}")
+    pytest(session, "tests/migrations/test_zoo.py", f"--backend={name}", TWO)
 
 
 @nox.session(default=False)
