@@ -281,22 +281,25 @@ def prepare(engine: Engine, target: Target) -> None:
     """
     from sqlalchemy import event
 
-    from rxdb_dialects import _sqlite_decimals, _sqlite_queue
+    from rxdb_dialects import _sqlite_decimals, _sqlite_files, _sqlite_queue
 
+    path = file(target.url)
     statements = pragmas(target)
     known_as = identity(target.url)
 
     @event.listens_for(engine, "connect")
     def connect(connection: Any, record: object) -> None:
-        if target.read_only:
+        if target.read_only or (path and not _sqlite_files.is_open(path)):
             connection.isolation_level = None  # sqlite3 begins nothing either
         _sqlite_decimals.teach(connection)
         run(connection, *statements)
         if not target.read_only:
             _sqlite_queue.join(connection, *known_as)
 
-    if target.read_only and (path := file(target.url)) and "mode" not in target.url.query:
-        read_without_creating(engine, path)
+    if path:
+        _sqlite_files.read_what_cannot_be_written(engine, path)
+        if target.read_only and "mode" not in target.url.query:
+            read_without_creating(engine, path)
     if not target.driver.sync:
         from rxdb_dialects import _sqlite_async
 
@@ -332,41 +335,21 @@ def read_without_creating(engine: Engine, path: str) -> None:
 
 NO_FILE = "rxdb_no_file"
 
-NETWORK = frozenset(
-    {"9p", "afs", "ceph", "cifs", "fuse.glusterfs", "fuse.sshfs", "gfs2", "lustre", "ncpfs", "nfs"}
-    | {"nfs4", "ocfs2", "smb2", "smb3", "smbfs", "virtiofs"}
-)
-"""File systems that other machines share, as Linux names them. A write-ahead log needs memory that
-all who read share, so there it damages or hides data (SQLite, "Write-Ahead Logging")."""
-
-MOUNTS = Path("/proc/mounts")
-
-
-def is_on_network(path: str) -> bool:
-    """Whether a file is on a network file system, where Linux tells it."""
-    try:
-        lines = [line.split() for line in MOUNTS.read_text(encoding="utf-8").splitlines()]
-    except OSError:
-        return False
-    real = Path(os.path.realpath(path))
-    places = [(Path(line[1].replace("\\040", " ")), line[2]) for line in lines]
-    around = [(len(place.parts), kind) for place, kind in places if place in real.parents]
-    deepest = max((depth for depth, _ in around), default=0)
-    kinds = [kind for depth, kind in around if depth == deepest]
-    return bool(kinds) and kinds[-1] in NETWORK  # the last mount of a place covers the others
-
 
 def pragmas(target: Target) -> list[str]:
     """Return the statements for a new connection; what the URL says wins."""
+    from rxdb_dialects import _sqlite_files
+
     _, own = take(target.url, {*PRAGMAS, "temp_store"})
     for name, value in own.items():
         words = WORDS.get(name, ())
         if value.upper() not in words and (words or not re.fullmatch("-?[0-9]{1,18}", value)):
             expected = f"one of {', '.join(words)}" if words else "a whole number"
             raise BadURL(f"{name}={value!r} is not {expected}.")
-    in_file = bool(file(target.url)) and target.url.query.get("mode") != "ro"
+    path = file(target.url)
+    in_file = bool(path) and target.url.query.get("mode") != "ro" and _sqlite_files.is_open(path)
     usual = {name: v for name, v in PRAGMAS.items() if in_file or name not in FILE_PRAGMAS}
-    if in_file and is_on_network(file(target.url)):
+    if in_file and _sqlite_files.is_on_network(path):
         usual |= {"journal_mode": "DELETE", "synchronous": "FULL"}
     usual |= {"synchronous": "FULL"} if in_file and target.durability == "full" else {}
     only = {"query_only": "ON"} if target.read_only else {}

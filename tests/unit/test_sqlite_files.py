@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rxdb_dialects import sqlite
+from rxdb_dialects import _sqlite_files
 from sqlalchemy import text
 
 import rxdb as rx
@@ -88,8 +94,74 @@ def test_there_is_no_write_ahead_log_on_a_network_disk(
 ) -> None:
     listed = tmp_path / "mounts"
     listed.write_text(mounts.format(folder=tmp_path))
-    monkeypatch.setattr(sqlite, "MOUNTS", listed)
+    monkeypatch.setattr(_sqlite_files, "MOUNTS", listed)
     with rx.session(URL) as session:
         assert session.scalar(text("PRAGMA journal_mode")) == expected
     with rx.session("sqlite:///own.db?journal_mode=TRUNCATE") as session:
         assert session.scalar(text("PRAGMA journal_mode")) == "truncate"
+
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def sealed() -> Iterator[str]:
+    """The URL of a database in a folder that this process may read, and no more."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        rx.set_config(rx.Config(db_url=f"sqlite:///{folder}/app.db"))
+        with rx.session() as session:
+            session.execute(text("CREATE TABLE note (n INTEGER)"))
+            session.execute(text("INSERT INTO note VALUES (1)"))
+            session.commit()
+        rx.dispose()
+        (folder / "app.db").chmod(0o444)
+        folder.chmod(0o555)
+        is_root = os.geteuid() == 0
+        if is_root:  # who may do everything
+            os.seteuid(NOBODY)
+        try:
+            yield f"sqlite:///{folder}/app.db"
+            rx.dispose()
+        finally:
+            if is_root:
+                os.seteuid(0)
+            folder.chmod(0o700)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows keeps no such permissions")
+@pytest.mark.parametrize("read_only", [True, False])
+def test_a_folder_without_permission_says_what_to_do(sealed: str, read_only: bool) -> None:
+    with rx.session(sealed, read_only=read_only) as session, pytest.raises(rx.ReadOnly) as error:
+        session.execute(text("SELECT n FROM note"))
+    assert str(error.value).endswith("say so in its URL: ?immutable=1")
+    with rx.session(f"{sealed}?immutable=1", read_only=read_only) as session:
+        assert session.scalars(text("SELECT n FROM note")).all() == [1]
+        with pytest.raises(rx.ReadOnly):
+            session.execute(text("INSERT INTO note VALUES (2)"))
+
+
+MOUNTED = """
+mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && exec "$2" -c '
+import sys, rxdb as rx
+from sqlalchemy import text
+for read_only in (True, False):
+    with rx.session(f"sqlite:///{sys.argv[1]}/app.db", read_only=read_only) as session:
+        print(session.scalars(text("SELECT n FROM note")).all())
+        try:
+            session.execute(text("INSERT INTO note VALUES (2)"))
+        except rx.ReadOnly:
+            print("read only")
+' "$1"
+"""
+
+
+def test_what_is_mounted_to_be_read_only_is_read(tmp_path: Path) -> None:
+    alone = [shutil.which("unshare") or "unshare", "--map-root-user", "--mount"]
+    if not shutil.which("unshare") or subprocess.run([*alone, "true"], check=False).returncode:
+        pytest.skip("this machine lets nobody mount anything, not even for himself")
+    write()
+    rx.dispose()
+    run = [*alone, "sh", "-c", MOUNTED, "sh", str(tmp_path), sys.executable]
+    done = subprocess.run(run, check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["[1]", "read only"] * 2
