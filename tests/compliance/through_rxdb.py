@@ -7,30 +7,45 @@ for :func:`rxdb.get_engine` is no more than that and a place to keep the engine.
 
 from __future__ import annotations
 
-from typing import Any
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import sqlalchemy
 from sqlalchemy import URL, Engine
-from sqlalchemy.ext import asyncio
 
 import rxdb
 from rxdb import engine as engines
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 
 def through_rxdb(url: str | URL, **options: Any) -> Engine:
     """Build an engine; one of an asynchronous driver runs in the greenlet of the tests."""
     driver = sqlalchemy.make_url(url).get_driver_name()
     found = rxdb.parse(url, is_async=driver in ASYNCHRONOUS)
-    return engines.build(found, **options)
+    with patch.object(sqlalchemy, "create_engine", PLAIN):  # rxdb finds it by its name
+        return engines.build(found, **options)
 
 
-def async_through_rxdb(url: str | URL, **options: Any) -> asyncio.AsyncEngine:
-    """Build an asynchronous engine."""
-    return engines.build_async(rxdb.parse(url, is_async=True), **options)
+def replace_async() -> None:
+    """Have asynchronous engines built by rxdb as well."""
+    from sqlalchemy.ext import asyncio  # needs greenlet
+
+    plain = asyncio.create_async_engine
+
+    def async_through_rxdb(url: str | URL, **options: Any) -> AsyncEngine:
+        with patch.object(asyncio, "create_async_engine", plain):
+            return engines.build_async(rxdb.parse(url, is_async=True), **options)
+
+    asyncio.create_async_engine = async_through_rxdb
 
 
 ASYNCHRONOUS = {"aiosqlite", "asyncpg", "asyncmy", "aiomysql"}
 """The drivers that carry no ordinary engine."""
 
+PLAIN = sqlalchemy.create_engine
 sqlalchemy.create_engine = through_rxdb
-asyncio.create_async_engine = async_through_rxdb
+if find_spec("greenlet"):
+    replace_async()
