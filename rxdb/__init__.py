@@ -97,8 +97,10 @@ if TYPE_CHECKING:
     from rxdb.transactions import transaction as transaction
     from rxdb.types import JSON as JSON
     from rxdb.types import BigInteger as BigInteger
+    from rxdb.types import CaseInsensitiveText as CaseInsensitiveText
     from rxdb.types import Text as Text
     from rxdb.types import UTCDateTime as UTCDateTime
+    from rxdb.types import exact as exact
     from rxdb.types import json_path as json_path
     from rxdb.url import parse as parse
 
@@ -167,7 +169,15 @@ _HOMES = {
     "rxdb.replicas": ("aposition", "position"),
     "rxdb.sessions": ("asession", "session"),
     "rxdb.transactions": ("on_commit", "transaction"),
-    "rxdb.types": ("JSON", "BigInteger", "Text", "UTCDateTime", "json_path"),
+    "rxdb.types": (
+        "JSON",
+        "BigInteger",
+        "CaseInsensitiveText",
+        "Text",
+        "UTCDateTime",
+        "exact",
+        "json_path",
+    ),
     "rxdb.url": ("parse",),
     "sqlmodel": ("Field", "Relationship", "select"),
 }

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlalchemy import URL, Column, Connection, Engine, Table
+    from sqlalchemy.engine import Dialect as SQLAlchemyDialect
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.types import TypeEngine
 
@@ -39,6 +40,7 @@ class Feature(Enum):
     """
 
     ALTER_COLUMN = "change a column of an existing table in place"
+    CASELESS_TEXT = "compare texts without regard to case where a column asks for it"
     CONCURRENT_WRITES = "let two connections write at the same time"
     FOREIGN_KEYS = "refuse a row whose parent is not there"
     FRESH_READS = "show a read-only session what others commit while it is open"
@@ -287,6 +289,11 @@ def as_it_is(text: str) -> str:
     return text
 
 
+def as_compared(text: str, dialect: SQLAlchemyDialect) -> str:
+    """Compare a text as the backend does."""
+    return text
+
+
 def not_known(type_: TypeEngine[Any]) -> TypeEngine[Any] | None:
     """Leave a reflected type to SQLAlchemy's own idea of it."""
     return None
@@ -516,6 +523,18 @@ class Dialect:
 
     json_type: Callable[[], TypeEngine[Any]] | None = None
     """Return the type for JSON documents, where it is another than SQLAlchemy's JSON."""
+
+    caseless: Callable[[int, SQLAlchemyDialect], TypeEngine[Any]] | None = None
+    """Return the type for texts of up to so many letters that are compared without regard to
+    case; None where there is none."""
+
+    letters: Callable[[str], str] = as_it_is
+    """Return what LIKE has to look at for such a column, in SQL, where LIKE sees the case or does
+    not take the column."""
+
+    exact: Callable[[str, SQLAlchemyDialect], str] = as_compared
+    """Return a text, in SQL, so that it is compared and sorted by its code points, whatever the
+    column's collation is."""
 
     retype_options: Callable[[str, TypeEngine[Any]], dict[str, str]] = no_more
     """Return what ``alter_column`` needs beside the new type of the named column, under names

@@ -19,12 +19,26 @@ import sqlalchemy as sa
 import sqlmodel.main
 from pydantic import BaseModel, TypeAdapter
 from sqlalchemy import BigInteger, Text
-from sqlalchemy.types import TypeDecorator, TypeEngine
+from sqlalchemy.exc import CompileError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql import operators
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeDecorator, TypeEngine, to_instance
 
 from rxdb import registry
+from rxdb.dialect import Dialect, Feature
 from rxdb.errors import UnknownDialect
 
-__all__ = ["JSON", "BigInteger", "Text", "UTCDateTime", "json_path", "of_annotation"]
+__all__ = [
+    "JSON",
+    "BigInteger",
+    "CaseInsensitiveText",
+    "Text",
+    "UTCDateTime",
+    "exact",
+    "json_path",
+    "of_annotation",
+]
 
 SQLMODEL_HAS_UTC = hasattr(sqlmodel.main, "UTCDateTime")
 """Whether SQLModel itself keeps datetimes in UTC; before 0.0.45 it did not."""
@@ -83,10 +97,8 @@ class JSON(TypeDecorator[Any]):
 
     def load_dialect_impl(self, dialect: sa.Dialect) -> TypeEngine[Any]:
         """Return the backend's own type for documents."""
-        try:
-            own = registry.get(dialect.name).json_type
-        except UnknownDialect:
-            own = None
+        known = _known(dialect)
+        own = known.json_type if known else None
         return dialect.type_descriptor(own() if own else self.impl_instance)
 
     def coerce_compared_value(self, op: Any, value: Any) -> Any:
@@ -137,6 +149,106 @@ def json_path(column: Any, *steps: str | int) -> Any:
     return column[(first, *more) if more else first]
 
 
+class CaseInsensitiveText(TypeDecorator[str]):
+    """A text that is kept as it is written, and compared without regard to case.
+
+    ``Bob`` and ``bob`` are equal, also for a unique key and a foreign key; ``Böb`` is another.
+    ``ORDER BY`` sorts as a dictionary does, and ``LIKE`` and its relatives see no case either.
+    *length* is in letters. A column that refers to one of this type has to be of it too.
+    """
+
+    impl = sa.String
+    cache_ok = True
+
+    def __init__(self, length: int = 255) -> None:
+        super().__init__(length)
+        self.length = length
+
+    def __repr__(self) -> str:
+        return f"CaseInsensitiveText({self.length})"
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> TypeEngine[Any]:
+        """Return the backend's own type.
+
+        Raises :class:`sqlalchemy.exc.CompileError` where there is none.
+        """
+        known = _known(dialect)
+        if known is None:
+            return dialect.type_descriptor(self.impl_instance)
+        if known.caseless is None:
+            raise CompileError(
+                f"{known.title} does not {Feature.CASELESS_TEXT.value}. Annotate the field as str."
+            )
+        return dialect.type_descriptor(known.caseless(self.length, dialect))
+
+    class Comparator(TypeDecorator.Comparator[str], sa.String.Comparator[str]):
+        """Lets LIKE compare what has no case."""
+
+        def operate(self, op: Any, *other: Any, **options: Any) -> Any:
+            """Return the expression that an operator makes."""
+            if op not in LIKES:
+                return super().operate(op, *other, **options)
+            found = op(sa.type_coerce(self.expr, sa.String()), *other, **options)
+            found.left, found.right = _Letters(found.left), _Letters(found.right)
+            return found
+
+    comparator_factory = Comparator  # pyright: ignore[reportAssignmentType]  # a property there
+
+
+LIKES = frozenset(
+    getattr(operators, f"{no}{name}_op")
+    for name in ("like", "startswith", "endswith", "contains")
+    for no in ("", "not_", "i", "not_i")
+)
+"""What looks for a part of a text."""
+
+
+class _Letters(FunctionElement[str]):
+    """A text as LIKE sees it in a column without regard to case."""
+
+    inherit_cache = True
+    type = sa.String()
+
+
+class _Exact(FunctionElement[str]):
+    """A text that is compared by its code points."""
+
+    inherit_cache = True
+    type = sa.String()
+
+
+def exact(column: Any) -> Any:
+    """Return a text column, or another text, so that it is compared and sorted by code points.
+
+    ``order_by(rx.exact(Hero.name))`` sorts the same on every backend, as Python does, where
+    PostgreSQL would sort by the locale of the database. ``rx.exact(Hero.name) == "Bob"`` sees the
+    case in a :class:`CaseInsensitiveText`.
+    """
+    return _Exact(column)
+
+
+@compiles(_Letters)
+def _compile_letters(element: Any, compiler: Any, **options: Any) -> str:
+    text = compiler.process(element.clauses, **options)
+    known = _known(compiler.dialect)
+    return known.letters(text) if known else text
+
+
+@compiles(_Exact)
+def _compile_exact(element: Any, compiler: Any, **options: Any) -> str:
+    text = compiler.process(element.clauses, **options)
+    known = _known(compiler.dialect)
+    return known.exact(text, compiler.dialect) if known else text
+
+
+def _known(dialect: sa.Dialect) -> Dialect | None:
+    """Return what rxdb knows of a backend, which may be none of those that it knows."""
+    try:
+        return registry.get(dialect.name)
+    except UnknownDialect:
+        return None
+
+
 LARGEST = 2**31 - 1
 CONTAINERS = (list, dict, tuple, set, frozenset)
 
@@ -149,6 +261,11 @@ def of_annotation(
     *constraints* are what pydantic keeps of ``ge=``, ``le=`` and the like, *name* is the field's.
     """
     found, more = without_none(annotation)
+    for said in more:
+        if isinstance(said, TypeEngine) or (
+            isinstance(said, type) and issubclass(said, TypeEngine)
+        ):
+            return to_instance(said)
     origin = typing.get_origin(found) or found
     if origin in CONTAINERS or is_document(origin):
         is_plain = found in {list, dict}

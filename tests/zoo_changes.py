@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlmodel import AutoString
 from zoo import SCHEMA
 
+import rxdb as rx
 from rxdb import Feature
 from rxdb.model import NAMING_CONVENTION
 
@@ -247,6 +248,19 @@ CHANGES: dict[str, Change] = {
     "add a unique column": Change(
         after=lambda: [c("mail", sa.String(50), unique=True)], rows={"user": USERS}
     ),
+    "add a unique column without regard to case": Change(
+        after=lambda: [c("x", rx.CaseInsensitiveText(20), unique=True)],
+        rows={"user": USERS},
+        needs=(Feature.CASELESS_TEXT,),
+    ),
+    "refer to a text without regard to case": Change(
+        others_before=lambda made: sa.Table(
+            "place", made, c("name", rx.CaseInsensitiveText(20), primary_key=True)
+        ),
+        after=lambda: [c("place", rx.CaseInsensitiveText(20), sa.ForeignKey("place.name"))],
+        rows={"place": [{"name": "Bonn"}], "user": USERS},
+        needs=(Feature.CASELESS_TEXT, Feature.FOREIGN_KEYS),
+    ),
     "add an indexed column": Change(
         after=lambda: [c("mail", sa.String(50), index=True)], rows={"user": USERS}
     ),
@@ -368,6 +382,18 @@ CHANGES: dict[str, Change] = {
     # types
     "widen a text": retypes(sa.String(20), sa.String(60), "a"),
     "narrow a text": retypes(sa.String(60), sa.String(20), "a"),
+    "let a text be compared without its case": retypes(
+        sa.String(20), rx.CaseInsensitiveText(20), "Bob", needs=(Feature.CASELESS_TEXT,)
+    ),
+    "let a text be compared with its case": retypes(
+        rx.CaseInsensitiveText(20), sa.String(20), "Bob", needs=(Feature.CASELESS_TEXT,)
+    ),
+    "widen a text that is compared without its case": retypes(
+        rx.CaseInsensitiveText(20),
+        rx.CaseInsensitiveText(60),
+        "Bob",
+        needs=(Feature.CASELESS_TEXT,),
+    ),
     "limit a SQLModel text": retypes(AutoString(), AutoString(length=20), "a"),
     "make a text long": retypes(sa.String(20), sa.Text(), "a"),
     "make a number big": retypes(sa.Integer(), sa.BigInteger(), 5),

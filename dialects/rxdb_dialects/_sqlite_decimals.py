@@ -168,13 +168,3 @@ def place(text: str) -> tuple[bool, Decimal, str]:
     except InvalidOperation:
         return True, Decimal(0), text
     return (False, number, "") if number.is_finite() else (True, Decimal(0), text)
-
-
-def teach(connection: Any) -> None:
-    """Tell a new connection how to compare decimals.
-
-    aiosqlite passes no collation on; its thread does nothing while a connection is being made.
-    """
-    driver = connection.driver_connection if hasattr(connection, "driver_connection") else None
-    raw: Any = getattr(driver, "_conn", None) or connection
-    raw.create_collation(COLLATION, compare)

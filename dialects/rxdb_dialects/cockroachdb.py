@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rxdb.dialect import Driver, Feature, trusted
+from rxdb.dialect import Driver, Feature, as_compared, trusted
 from rxdb_dialects.postgresql import dialect as postgresql
 
 PACKAGES = {
@@ -29,7 +29,7 @@ dialect = replace(
         package="rxdb[cockroachdb]",
         distributions=("sqlalchemy-cockroachdb",),
     ),
-    features=postgresql.features - {Feature.TRANSACTIONAL_DDL},
+    features=postgresql.features - {Feature.CASELESS_TEXT, Feature.TRANSACTIONAL_DDL},
     oldest=(23, 1),
     in_matrix=False,
     version_query="SELECT substring(version(), 'v([0-9.]+)')",  # the plug-in says 9.5 of each
@@ -37,4 +37,6 @@ dialect = replace(
     settings={"isolation level": "SHOW transaction_isolation", "time zone": "SHOW timezone"},
     migration_lock=None,  # pg_try_advisory_lock is there and locks nothing
     has_session_locks=trusted,
+    caseless=None,  # it has no CREATE COLLATION
+    exact=as_compared,  # and sorts by code points
 )

@@ -211,6 +211,7 @@ dialect = Dialect(
     ),
     features=EVERYTHING
     - {
+        Feature.CASELESS_TEXT,
         Feature.FRESH_READS,
         Feature.JSON_PATHS,  # not by the operators of PostgreSQL, which its plug-in writes
         Feature.LOCK_TIMEOUT,

@@ -56,6 +56,7 @@ dialect = Dialect(
     ),
     features=EVERYTHING
     - {
+        Feature.CASELESS_TEXT,
         Feature.LOCK_TIMEOUT,
         Feature.READ_ONLY,
         Feature.SEVERAL_HOSTS,

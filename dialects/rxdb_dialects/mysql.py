@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlalchemy import URL, Connection, Engine
+    from sqlalchemy.engine import Dialect as SQLAlchemyDialect
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.types import TypeEngine
 
@@ -540,6 +541,25 @@ def plain_default(text: str) -> str:
 NOW = re.compile(r"\(?(now|current_timestamp)(?:\(\))?(\(\d\))?\)?", re.IGNORECASE)
 
 
+def caseless(length: int, dialect: SQLAlchemyDialect) -> TypeEngine[Any]:
+    """Compare with the server's collation that sees accents and no case; MariaDB has one since
+    10.10."""
+    from sqlalchemy.dialects.mysql import VARCHAR
+
+    collation = "utf8mb4_uca1400_nopad_as_ci" if is_mariadb(dialect) else "utf8mb4_0900_as_ci"
+    return VARCHAR(length, charset="utf8mb4", collation=collation)
+
+
+def exact(text: str, dialect: SQLAlchemyDialect) -> str:
+    """Compare code points, whatever the collation of a column is."""
+    return f"({text} COLLATE {'utf8mb4_nopad_bin' if is_mariadb(dialect) else 'utf8mb4_0900_bin'})"
+
+
+def is_mariadb(dialect: Any) -> bool:
+    """Whether SQLAlchemy's dialect speaks to MariaDB, by its name or by what the server told."""
+    return bool(dialect.is_mariadb)
+
+
 def neutral_type(type_: TypeEngine[Any]) -> TypeEngine[Any] | None:
     """Say which of SQLAlchemy's types a column was made from."""
     import sqlalchemy as sa
@@ -627,6 +647,8 @@ dialect = Dialect(
     upsert=upsert,
     key_step="SELECT @@auto_increment_increment",
     fingerprint=fingerprint,
+    caseless=caseless,
+    exact=exact,
     neutral_type=neutral_type,
     plain_default=plain_default,
     usual_actions=frozenset({"NO ACTION", "RESTRICT"}),  # InnoDB checks both at once

@@ -37,6 +37,7 @@ dialect = Dialect(
     ),
     features=EVERYTHING
     - {
+        Feature.CASELESS_TEXT,
         Feature.LOCK_TIMEOUT,
         Feature.READ_ONLY,
         Feature.SCHEMAS,

@@ -44,12 +44,14 @@ from rxdb_dialects._postgresql_enums import (
     retype_options,
 )
 from rxdb_dialects._postgresql_pipeline import sending_ahead
+from rxdb_dialects._postgresql_texts import COLLATION, make_collation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from pathlib import Path
 
     from sqlalchemy import URL, Connection, Engine
+    from sqlalchemy.engine import Dialect as SQLAlchemyDialect
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.types import TypeEngine
 
@@ -350,6 +352,24 @@ def json_type() -> TypeEngine[Any]:
     return JSONB(none_as_null=True)
 
 
+def caseless(length: int, dialect: SQLAlchemyDialect) -> TypeEngine[Any]:
+    """Compare with a collation that rxdb makes where it is needed."""
+    from sqlalchemy import String
+
+    return String(length, collation=COLLATION)
+
+
+def letters(text: str) -> str:
+    """Take the case away by ICU: before PostgreSQL 18 there is no LIKE for a collation that is not
+    deterministic, and the database's own lower() may know ASCII only."""
+    return f'lower({text} COLLATE "und-x-icu")'
+
+
+def exact(text: str, dialect: SQLAlchemyDialect) -> str:
+    """Compare bytes: the database sorts by its locale."""
+    return f'({text} COLLATE "C")'
+
+
 def limit(connection: Connection, limits: Limits) -> Callable[[DBAPIConnection], None] | None:
     """Set it for this transaction, which takes one round trip and passes through poolers; where
     each statement is a transaction of its own, for the session."""
@@ -467,6 +487,7 @@ dialect = Dialect(
     glance=glance,
     translate=translate,
     engine_options=engine_options,
+    keep_meaning=make_collation,
     prepare=prepare,
     is_pooled=is_pooled,
     standing=standing,
@@ -483,6 +504,9 @@ dialect = Dialect(
     upsert=upsert,
     plain_default=plain_default,
     json_type=json_type,
+    caseless=caseless,
+    letters=letters,
+    exact=exact,
     retype_options=retype_options,
     create_enum=create_enum,
     drop_enum=drop_enum,

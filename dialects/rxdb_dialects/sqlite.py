@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from sqlalchemy import URL, Connection, Engine, Table
+    from sqlalchemy.engine import Dialect as SQLAlchemyDialect
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.types import TypeEngine
 
@@ -263,10 +264,12 @@ def engine_options(target: Target) -> dict[str, Any]:
 
 
 def keep_meaning(sqlalchemy_dialect: Any, url: URL) -> None:
-    """Keep decimals exact, and let columns refuse what does not fit their types."""
-    from rxdb_dialects import _sqlite_decimals, _sqlite_strict
+    """Keep decimals exact, know texts without regard to case, and let columns refuse what does not
+    fit their types."""
+    from rxdb_dialects import _sqlite_decimals, _sqlite_strict, _sqlite_texts
 
     _sqlite_decimals.keep_exact(sqlalchemy_dialect)
+    _sqlite_texts.know_caseless(sqlalchemy_dialect)
     if is_strict(url):
         _sqlite_strict.be_strict(sqlalchemy_dialect)
 
@@ -281,7 +284,7 @@ def prepare(engine: Engine, target: Target) -> None:
     """
     from sqlalchemy import event
 
-    from rxdb_dialects import _sqlite_decimals, _sqlite_files, _sqlite_queue
+    from rxdb_dialects import _sqlite_files, _sqlite_queue
 
     path = file(target.url)
     statements = pragmas(target)
@@ -291,7 +294,7 @@ def prepare(engine: Engine, target: Target) -> None:
     def connect(connection: Any, record: object) -> None:
         if target.read_only or (path and not _sqlite_files.is_open(path)):
             connection.isolation_level = None  # sqlite3 begins nothing either
-        _sqlite_decimals.teach(connection)
+        teach(connection)
         run(connection, *statements)
         if not target.read_only:
             _sqlite_queue.join(connection, *known_as)
@@ -312,6 +315,20 @@ def prepare(engine: Engine, target: Target) -> None:
         sqlalchemy_dialect.do_begin = _sqlite_queue.begin_async if is_async else _sqlite_queue.begin
         if not file(target.url):
             keep_memory(engine)
+
+
+def teach(connection: Any) -> None:
+    """Tell a new connection how to compare decimals, and texts without regard to case.
+
+    aiosqlite passes no collation on; its thread does nothing while a connection is being made.
+    """
+    from rxdb_dialects import _collation, _sqlite_decimals, _sqlite_texts
+
+    driver = connection.driver_connection if hasattr(connection, "driver_connection") else None
+    raw: Any = getattr(driver, "_conn", None) or connection
+    raw.create_collation(_sqlite_decimals.COLLATION, _sqlite_decimals.compare)
+    raw.create_collation(_sqlite_texts.COLLATION, _collation.compare)
+    raw.create_function(_sqlite_texts.LOWER, 1, _sqlite_texts.lower, deterministic=True)
 
 
 def read_without_creating(engine: Engine, path: str) -> None:
@@ -618,6 +635,25 @@ def upsert(connection: Connection, merge: Merge) -> tuple[int, int]:
     return _sqlite_rows.upsert(connection, merge)
 
 
+def caseless(length: int, dialect: SQLAlchemyDialect) -> TypeEngine[Any]:
+    """Compare with rxdb's own collation: NOCASE knows no letters but those of ASCII."""
+    from rxdb_dialects import _sqlite_texts
+
+    return _sqlite_texts.type_class()(length)  # type: ignore[no-any-return]
+
+
+def letters(text: str) -> str:
+    """Take the case away with rxdb's own function; LIKE looks at no collation."""
+    from rxdb_dialects import _sqlite_texts
+
+    return f"{_sqlite_texts.LOWER}({text})"
+
+
+def exact(text: str, dialect: SQLAlchemyDialect) -> str:
+    """Compare bytes, whatever the collation of a column is."""
+    return f"({text} COLLATE BINARY)"
+
+
 def neutral_type(type_: TypeEngine[Any]) -> TypeEngine[Any] | None:
     """Say which of SQLAlchemy's types a column was made from."""
     import sqlalchemy as sa
@@ -697,6 +733,9 @@ dialect = Dialect(
     is_empty=is_empty,
     back_up=back_up,
     unchanged_tables=unchanged_tables,
+    caseless=caseless,
+    letters=letters,
+    exact=exact,
     neutral_type=neutral_type,
     write_rows=write_rows,
     upsert=upsert,

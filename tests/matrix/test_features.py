@@ -44,6 +44,18 @@ def alter_column(target: Target, make: MakeEngine) -> None:
         connection.execute(text(alter))
 
 
+def caseless_text(target: Target, make: MakeEngine) -> None:
+    engine = make()
+    names = Column("name", rx.CaseInsensitiveText(20), primary_key=True)
+    probe = Table("probe", MetaData(), names)
+    probe.create(engine)
+    with engine.begin() as connection:
+        connection.execute(
+            insert(probe), [{"name": "Bob"}, {"name": "B\N{LATIN SMALL LETTER O WITH DIAERESIS}b"}]
+        )
+        assert connection.scalars(select(names).where(names == "bOB")).all() == ["Bob"]
+
+
 def concurrent_writes(target: Target, make: MakeEngine) -> None:
     engine = make()
     NUMBERS.create(engine)
@@ -227,6 +239,7 @@ def transactional_ddl(target: Target, make: MakeEngine) -> None:
 
 PROBES: dict[Feature, Callable[[Target, MakeEngine], None]] = {
     Feature.ALTER_COLUMN: alter_column,
+    Feature.CASELESS_TEXT: caseless_text,
     Feature.CONCURRENT_WRITES: concurrent_writes,
     Feature.FOREIGN_KEYS: foreign_keys,
     Feature.FRESH_READS: fresh_reads,

@@ -11,13 +11,14 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import databases
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
+from rxdb_dialects import _collation
 from sqlalchemy import Connection, Engine, MetaData, Table, delete, exc, func, insert, select, text
 from sqlmodel import Field
 
@@ -61,6 +62,12 @@ class Kind:
     is_comparable: bool = True
     """Whether ``=`` and IN do."""
 
+    compared: Callable[[Any], Any] = lambda column: column
+    """What of the column is compared and sorted."""
+
+    key: Callable[[Any], Any] = lambda value: value
+    """What values are compared and sorted by."""
+
 
 def decimals(digits: int, places: int) -> st.SearchStrategy[Decimal]:
     most = 10**digits - 1
@@ -72,6 +79,23 @@ YEARS = dt.datetime(1000, 1, 3), dt.datetime(9999, 12, 29)  # noqa: DTZ001 - zon
 
 zones = st.integers(-1439, 1439).map(lambda n: dt.timezone(dt.timedelta(minutes=n)))
 letters = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+
+FOLDED = [
+    chr(number)
+    for number in (
+        *range(0x20, 0x7F),
+        *range(0xC0, 0x180),
+        *range(0x391, 0x3CA),
+        *range(0x410, 0x450),
+    )
+    if chr(number) not in "\xd7\xf7\u013f\u0140\u017f" and chr(number).isprintable()
+]
+"""ASCII, and the letters of Latin, Greek and Cyrillic script that the servers compare alike."""
+
+
+def caseless(value: str) -> Any:
+    """Return what a text without regard to case is compared and sorted by."""
+    return _collation.key(value)
 
 
 class Size(BaseModel):
@@ -96,6 +120,21 @@ KINDS = {
         values=st.text(letters, max_size=60),
         edges=["", " ", "a", "A", "a ", "á", "ß", "ss", "😀", "😀" * 60, "'", '"', "\\", "%", "_"],
         is_ordered=False,
+    ),
+    "text by code points": Kind(
+        holds="all of Unicode but NUL; sorted by `rx.exact()`",
+        annotation=Annotated[str, rx.Text],
+        values=st.text(letters, max_size=9) | st.text("abAB -_.\xe4\xc4", max_size=4),
+        edges=["a", "B", "A", "b", "\xe4", "z", "\uffff", "\N{GRINNING FACE}"],
+        compared=rx.exact,
+    ),
+    "text without regard to case": Kind(
+        holds="letters of Latin, Greek and Cyrillic script",
+        needs=(Feature.CASELESS_TEXT,),
+        annotation=Annotated[str, rx.CaseInsensitiveText(60)],
+        values=st.text(FOLDED, max_size=9) | st.text("abAB -\xe4\xc4\xe1", max_size=4),
+        edges=["Bob", "bob", "BOB ", "B\xf6b", "Stra\xdfe", "STRASSE", "stra\u1e9ee", *FOLDED],
+        key=caseless,
     ),
     "int": Kind(
         holds="from -2147483648 to 2147483647",
@@ -283,6 +322,7 @@ def test_values_filters_and_orders_are_those_of_python(
 ) -> None:
     kind = KINDS[name]
     column = table.c.value
+    compared = kind.compared(column)
     tried = []
 
     def check(values: list[Any]) -> None:
@@ -296,18 +336,19 @@ def test_values_filters_and_orders_are_those_of_python(
             kinds = [uuid.UUID if isinstance(v, uuid.UUID) else type(v) for v in found]
             assert kinds == [type(value) for value in values]
             if kind.is_ordered:
-                assert connection.scalars(select(column).order_by(column)).all() == sorted(values)
-            for value in values[:20] if kind.is_comparable else ():
-                numbers = matching(connection, table, column == value)
-                assert numbers == {n for n, v in enumerate(values) if v == value}
+                ordered = connection.scalars(select(column).order_by(compared)).all()
+                assert list(map(kind.key, ordered)) == sorted(map(kind.key, values))
+            keys = list(map(kind.key, values))
+            for value, key in [*zip(values, keys, strict=True)][:20] if kind.is_comparable else ():
+                numbers = matching(connection, table, compared == value)
+                assert numbers == {n for n, k in enumerate(keys) if k == key}
                 if kind.is_ordered and not isinstance(value, bool):
-                    numbers = matching(connection, table, column < value)
-                    assert numbers == {n for n, v in enumerate(values) if v < value}
+                    numbers = matching(connection, table, compared < value)
+                    assert numbers == {n for n, k in enumerate(keys) if k < key}
             if not kind.is_comparable:
                 return
-            some = values[::3]
-            numbers = matching(connection, table, column.in_(some))
-            assert numbers == {n for n, v in enumerate(values) if v in some}
+            numbers = matching(connection, table, compared.in_(values[::3]))
+            assert numbers == {n for n, k in enumerate(keys) if k in keys[::3]}
 
     try_lists(kind.values, kind.edges, check)
     record_property("values", sum(tried))
@@ -336,6 +377,88 @@ def store(connection: Connection, table: Table, values: list[Any]) -> None:
 def matching(connection: Connection, table: Table, condition: Any) -> set[int]:
     """Return the numbers of the rows that fulfil a condition."""
     return set(connection.scalars(select(table.c.number).where(condition)))
+
+
+class Friend(Kept, table=True):
+    name: Annotated[str, rx.CaseInsensitiveText(50)] = Field(primary_key=True)
+    mail: str = Field(sa_type=rx.CaseInsensitiveText, unique=True)
+
+
+class Gift(Kept, table=True):
+    giver: Annotated[str, rx.CaseInsensitiveText(50)] = Field(foreign_key="friend.name")
+
+
+ROB = "R\N{LATIN SMALL LETTER O WITH DIAERESIS}b"
+"""Another than Rob."""
+
+
+@pytest.fixture
+def friends(engine: Engine, run: databases.Run) -> Table:
+    """The table of two friends."""
+    tables = [Kept.metadata.tables[name] for name in ("friend", "gift")]
+    rows = [{"name": "Rob", "mail": "10%_Rob@x"}, {"name": ROB, "mail": "b@x"}]
+
+    def create() -> None:
+        Kept.metadata.create_all(engine, tables=tables)
+        with engine.begin() as connection:
+            connection.execute(insert(tables[0]), rows)
+
+    run(create)
+    return tables[0]
+
+
+LIKES: dict[str, tuple[Callable[[Any], Any], set[str]]] = {
+    "LIKE": (lambda name: name.like("rO%"), {"Rob"}),
+    "LIKE one letter": (lambda name: name.like("R_B"), {"Rob", ROB}),
+    "LIKE with an accent": (lambda name: name.like(ROB.upper()), {ROB}),
+    "NOT LIKE": (lambda name: name.not_like("RO%"), {ROB}),
+    "ILIKE": (lambda name: name.ilike("rO%"), {"Rob"}),
+    "startswith": (lambda name: name.startswith("RO"), {"Rob"}),
+    "endswith": (lambda name: name.endswith("OB"), {"Rob"}),
+    "contains": (lambda name: name.contains(ROB[1].upper()), {ROB}),
+    "icontains": (lambda name: name.icontains("O"), {"Rob"}),
+    "exact": (lambda name: rx.exact(name) == "rob", set()),
+    "exact, as written": (lambda name: rx.exact(name) == "Rob", {"Rob"}),
+    "exact LIKE": (lambda name: rx.exact(name).like("ro%"), set()),
+}
+
+
+@pytest.mark.needs(Feature.CASELESS_TEXT)
+@pytest.mark.parametrize(("make", "found"), LIKES.values(), ids=LIKES)
+def test_a_part_of_a_text_is_found_without_regard_to_case(
+    friends: Table, engine: Engine, make: Callable[[Any], Any], found: set[str]
+) -> None:
+    with engine.connect() as connection:
+        names = select(friends.c.name).where(make(friends.c.name))
+        assert set(connection.scalars(names)) == found
+
+
+@pytest.mark.needs(Feature.CASELESS_TEXT)
+def test_a_sign_of_like_is_escaped_without_regard_to_case(friends: Table, engine: Engine) -> None:
+    with engine.connect() as connection:
+        names = select(friends.c.name).where(friends.c.mail.contains("%_rOB", autoescape=True))
+        assert connection.scalars(names).all() == ["Rob"]
+
+
+@pytest.mark.needs(Feature.CASELESS_TEXT)
+@pytest.mark.parametrize("values", [{"name": "ROB", "mail": "c@x"}, {"name": "A", "mail": "B@X"}])
+def test_a_key_is_unique_without_regard_to_case(
+    friends: Table, engine: Engine, values: dict[str, str]
+) -> None:
+    with engine.connect() as connection, pytest.raises(rx.UniqueViolation):
+        connection.execute(insert(friends), values)
+
+
+@pytest.mark.needs(Feature.CASELESS_TEXT, Feature.FOREIGN_KEYS, Feature.GENERATED_KEYS)
+def test_a_foreign_key_refers_without_regard_to_case(friends: Table, engine: Engine) -> None:
+    gifts = Kept.metadata.tables["gift"]
+    with engine.begin() as connection:
+        connection.execute(insert(gifts), {"giver": "rOB"})
+    with engine.connect() as connection:
+        joined = select(gifts.c.giver, friends.c.name).join(friends)
+        assert connection.execute(joined).all() == [("rOB", "Rob")]
+        with pytest.raises(rx.ForeignKeyViolation):
+            connection.execute(insert(gifts), {"giver": "Robert"})
 
 
 class Person(Kept, table=True):

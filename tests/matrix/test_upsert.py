@@ -35,10 +35,18 @@ class Counted(rx.Model, table=True):
     count: int = 0
 
 
+class Nickname(rx.Model, table=True):
+    __tablename__ = "upsert_nickname"
+
+    name: str = Field(primary_key=True, sa_type=rx.CaseInsensitiveText)
+    count: int = 0
+
+
 @pytest.fixture(autouse=True)
 def _tables(engine: Engine, run: Callable[..., object]) -> None:
     def create() -> None:
-        for model in (Stock, Counted):
+        has_caseless = Feature.CASELESS_TEXT in registry.get(engine.dialect.name).features
+        for model in (Stock, Counted, *([Nickname] if has_caseless else [])):
             model.__table__.create(engine)  # type: ignore[union-attr]
 
     run(create)
@@ -157,3 +165,15 @@ def test_counts_are_exact_while_sixteen_write(open_session: OpenSession) -> None
     assert there == keys + writers - 1
     assert sum(inserted for inserted, _ in found) == there
     assert [a + b for a, b in found] == [keys + number for number in range(writers)]
+
+
+@pytest.mark.needs(Feature.CASELESS_TEXT)
+def test_finds_a_row_without_regard_to_case(
+    session: Session,
+) -> None:
+    rx.bulk_insert(session, Nickname, [{"name": "Bob"}])
+    rows = [{"name": "BOB", "count": 1}, {"name": "b\N{LATIN SMALL LETTER O WITH DIAERESIS}b"}]
+    found = rx.upsert(session, Nickname, rows, update=["count"])
+    assert (found.inserted, found.updated) == (1, 1)
+    names = session.exec(select(Nickname.name, Nickname.count).order_by(Nickname.name)).all()
+    assert names == [("Bob", 1), (rows[1]["name"], 0)]
