@@ -23,22 +23,25 @@ if TYPE_CHECKING:
 
 def through_rxdb(url: str | URL, **options: Any) -> Engine:
     """Build an engine; one of an asynchronous driver runs in the greenlet of the tests."""
-    driver = sqlalchemy.make_url(url).get_driver_name()
-    found = rxdb.parse(url, is_async=driver in ASYNCHRONOUS)
+    if sqlalchemy.make_url(url).get_driver_name() in ASYNCHRONOUS:
+        return async_through_rxdb(url, **options).sync_engine
     with patch.object(sqlalchemy, "create_engine", PLAIN):  # rxdb finds it by its name
-        return engines.build(found, **options)
+        return engines.build(rxdb.parse(url), **options)
+
+
+def async_through_rxdb(url: str | URL, **options: Any) -> AsyncEngine:
+    """Build an asynchronous engine, which SQLAlchemy makes of an ordinary one."""
+    from sqlalchemy.ext import asyncio  # needs greenlet
+
+    with patch.object(asyncio, "create_async_engine", ASYNC_PLAIN[0]):
+        return engines.build_async(rxdb.parse(url, is_async=True), **options)
 
 
 def replace_async() -> None:
     """Have asynchronous engines built by rxdb as well."""
     from sqlalchemy.ext import asyncio  # needs greenlet
 
-    plain = asyncio.create_async_engine
-
-    def async_through_rxdb(url: str | URL, **options: Any) -> AsyncEngine:
-        with patch.object(asyncio, "create_async_engine", plain):
-            return engines.build_async(rxdb.parse(url, is_async=True), **options)
-
+    ASYNC_PLAIN.append(asyncio.create_async_engine)
     asyncio.create_async_engine = async_through_rxdb
 
 
@@ -46,6 +49,7 @@ ASYNCHRONOUS = {"aiosqlite", "asyncpg", "asyncmy", "aiomysql"}
 """The drivers that carry no ordinary engine."""
 
 PLAIN = sqlalchemy.create_engine
+ASYNC_PLAIN: list[Any] = []
 sqlalchemy.create_engine = through_rxdb
 if find_spec("greenlet"):
     replace_async()
