@@ -36,6 +36,7 @@ from rxdb.errors import (
     StatementTimeout,
     UniqueViolation,
 )
+from rxdb_dialects import _postgresql_plans
 from rxdb_dialects._postgresql_enums import (
     alter_enum,
     create_enum,
@@ -161,9 +162,12 @@ def is_pooled(target: Target) -> bool:
 
 
 def prepare(engine: Engine, target: Target) -> None:
-    """Say through a pooler what else is said when the connection starts."""
+    """Say through a pooler what else is said when the connection starts; let no prepared statement
+    fail for ever."""
     from rxdb_dialects import _postgresql_poolers
 
+    if target.driver.name == "psycopg":
+        _postgresql_plans.prepare_anew(engine)
     if is_pooled(target):
         _postgresql_poolers.prepare(engine, target)
 
@@ -226,12 +230,16 @@ ERRORS: dict[str | int, type[RxdbError]] = {
 }
 """SQLSTATEs, and their classes (PostgreSQL manual, appendix A)."""
 
+STALE_PLAN = "stale plan"
+"""The code of a prepared statement that a change of its table made useless."""
+
 RETRYABLE = frozenset(
     {
         *(code for code, kind in ERRORS.items() if kind is ConnectionLost),
         *("08000", "08001", "08003", "08004", "08006"),
         *("25006", "40001", "40P01", "55P03"),
         "53300",  # too_many_connections
+        STALE_PLAN,
     }
 )
 
@@ -252,6 +260,8 @@ def error_code(error: BaseException) -> str | None:
 
     57014 says that a statement was canceled. Only the statement timeout does so by itself.
     """
+    if _postgresql_plans.is_stale(error):
+        return STALE_PLAN
     code: str | None = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
     if code == "57014" and "timeout" not in str(error):
         return None

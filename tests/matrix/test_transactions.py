@@ -133,6 +133,22 @@ def test_read_only_refuses_to_write(transact: Transact, open_session: OpenSessio
     assert amounts(open_session) == {1: 10, 2: 10}
 
 
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_table_that_a_migration_changed_is_read_anew(
+    engine: Engine, transact: Transact, read_only: bool
+) -> None:
+    def read(session: Session) -> object:
+        return session.connection().scalar(text("SELECT amount FROM account"))
+
+    for _ in range(8):  # drivers prepare what is executed often
+        assert transact(read, read_only=read_only) == 10
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE account"))
+        connection.execute(text("CREATE TABLE account (amount VARCHAR(9))"))
+        connection.execute(text("INSERT INTO account VALUES ('nothing')"))
+    assert transact(read, read_only=read_only) == "nothing"
+
+
 @pytest.mark.needs(Feature.SKIP_LOCKED)  # a server that locks rows
 def test_a_deadlock_is_repeated_and_both_are_stored(
     target: Target, transact: Transact, open_session: OpenSession
