@@ -211,8 +211,9 @@ def clusters(session: nox.Session, name: str) -> None:
 
 @nox.session(default=False)
 def replicas(session: nox.Session) -> None:
-    """Read from a standby of PostgreSQL, pause and kill it, with each driver."""
-    install(session, ".[postgresql,psycopg2,asyncpg]", "test")
+    """Read from a replica, hold it up, kill and promote it, on each server with each driver."""
+    drivers = ".[postgresql,psycopg2,asyncpg,mysql,asyncmy]"
+    install(session, drivers, "test", "mysqlclient-static")
     pytest(session, "tests/faults/test_replicas.py")
 
 

@@ -88,6 +88,8 @@ class Replicas:
         if time.monotonic() - _wrote.get(float("-inf")) < self.of.read_your_writes:
             return None
         able = [replica for replica in self.replicas if replica.is_healthy]
+        if after == "":
+            return None  # the primary does not tell positions
         if after is not None:
             dialect = find_target(is_async=is_async).dialect
             able = [r for r in able if r.position and dialect.has_reached(r.position, after)]

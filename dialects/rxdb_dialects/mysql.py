@@ -40,6 +40,7 @@ from rxdb.errors import (
 )
 from rxdb_dialects import _mysql_rollbacks
 from rxdb_dialects._mysql_load import LOADS, LOCAL_FILES
+from rxdb_dialects._mysql_replicas import has_executed, standing_of, where
 from rxdb_dialects._mysql_types import WIDEST, keep_meaning
 
 if TYPE_CHECKING:
@@ -342,6 +343,15 @@ def has_session_locks(connection: Connection) -> bool:
     return connection.exec_driver_sql(UNSHARED).first() is None
 
 
+STANDS_AT = "SELECT IF(@@GLOBAL.gtid_mode = 'ON', @@GLOBAL.gtid_executed, '')"
+"""The transactions of this server. Without GTIDs there is no position."""
+
+
+def position(connection: Connection) -> str:
+    """Return the transactions that are committed."""
+    return where(connection, STANDS_AT)
+
+
 def write_rows(connection: Connection, rows: Rows) -> bool:
     """Insert many rows with LOAD DATA LOCAL, or many with one statement."""
     from rxdb_dialects import _mysql_load
@@ -637,6 +647,9 @@ dialect = Dialect(
     translate=translate,
     engine_options=engine_options,
     begin_snapshot="START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+    standing=standing_of("SHOW REPLICA STATUS", STANDS_AT),
+    position=position,
+    has_reached=has_executed,
     keep_meaning=keep_meaning,
     prepare=prepare,
     migration_lock=migration_lock,

@@ -1,51 +1,107 @@
-"""A primary and a standby of PostgreSQL: who serves a read-only session, on each driver."""
+"""A primary and its replica: who serves a read-only session, on each server and driver."""
 
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import clusters
-import psycopg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, create_engine, make_url, text
 
 import rxdb as rx
 from rxdb import replicas
 
-DRIVERS = ("psycopg", "psycopg2", "asyncpg")
-SERVES = text("SELECT CASE WHEN pg_is_in_recovery() THEN 'standby' ELSE 'primary' END")
 COUNT = text("SELECT count(*) FROM written")
+INSERT = text("INSERT INTO written (n) VALUES (1)")
+ASYNCHRONOUS = {"asyncpg", "asyncmy"}
 Ask = Callable[..., Any]
 
 
+@dataclass(frozen=True)
+class Kind:
+    """How a server is asked, and how its replica is held up."""
+
+    drivers: tuple[str, ...]
+    """The first one is an ordinary driver, for the test's own work."""
+    serves: str
+    """What tells ``primary`` or ``standby``."""
+    hold: str
+    """What makes the replica fall behind while it goes on to answer."""
+    release: str
+    promotes: bool = False
+    """Whether ci/clusters can make the standby the primary."""
+
+
+MYSQL = Kind(
+    ("pymysql", "mysqldb", "asyncmy"),
+    "SELECT CASE WHEN @@GLOBAL.read_only THEN 'standby' ELSE 'primary' END",
+    "FLUSH TABLES WITH READ LOCK",
+    "UNLOCK TABLES",
+)
+KINDS = {
+    "standby": Kind(
+        ("psycopg", "psycopg2", "asyncpg"),
+        "SELECT CASE WHEN pg_is_in_recovery() THEN 'standby' ELSE 'primary' END",
+        "SELECT pg_wal_replay_pause()",
+        "SELECT pg_wal_replay_resume()",
+        promotes=True,
+    ),
+    "mysqlstandby": MYSQL,
+    "mariadbstandby": MYSQL,
+}
+PAIRS = [(name, driver) for name, kind in KINDS.items() for driver in kind.drivers]
+
+
+@pytest.fixture(params=PAIRS, ids="-".join)
+def pair(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """A kind of cluster, and a driver."""
+    chosen: tuple[str, str] = request.param
+    return chosen
+
+
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def cluster(pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setattr(replicas, "LOOK_AFTER", 0.1)
     monkeypatch.setattr(replicas, "RETRY_AFTER", 0.1)
-    with clusters.started("standby") as found:
-        with psycopg.connect(found["primary"].url, autocommit=True) as connection:
-            connection.execute("CREATE TABLE written (n INTEGER)")
+    with clusters.started(pair[0]) as found:
+        with connected(found["primary"]) as connection:
+            connection.execute(text("CREATE TABLE written (n INTEGER)"))
         yield found
 
 
-@pytest.fixture(params=DRIVERS)
-def ask(cluster: Any, request: pytest.FixtureRequest) -> Iterator[Ask]:
-    """Ask a read-only session of the configured database."""
+@contextmanager
+def connected(node: Any) -> Iterator[Connection]:
+    """Connect to a node, past rxdb."""
+    url = make_url(node.url)
+    drivers = next(k.drivers for k in KINDS.values() if rx.parse(node.url).driver.name in k.drivers)
+    engine = create_engine(url.set(drivername=f"{url.drivername}+{drivers[0]}"))
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        yield connection
+    engine.dispose()
+
+
+@pytest.fixture
+def ask(cluster: Any, pair: tuple[str, str]) -> Iterator[Ask]:
+    """Ask a read-only session of the configured database; by default, who it is."""
+    kind, driver = KINDS[pair[0]], pair[1]
+    serves = text(kind.serves)
 
     def url(name: str) -> str:
-        return f"postgresql+{request.param}://{cluster[name].url.partition('://')[2]}"
+        scheme, _, place = cluster[name].url.partition("://")
+        return f"{scheme}+{driver}://{place}"
 
     copies = [url("standby")]
     rx.set_config(
         rx.Config(db_url=url("primary"), replica_urls=copies, on_outdated_schema="ignore")
     )
-    if request.param != "asyncpg":
+    if driver not in ASYNCHRONOUS:
 
-        def ask(query: Any, **options: Any) -> Any:
+        def ask(query: Any = serves, **options: Any) -> Any:
             with rx.session(read_only=True, **options) as session:
                 return session.scalar(query)
 
@@ -53,19 +109,19 @@ def ask(cluster: Any, request: pytest.FixtureRequest) -> Iterator[Ask]:
         return
     with asyncio.Runner() as runner:
 
-        async def aask(query: Any, **options: Any) -> Any:
+        async def aask(query: Any = serves, **options: Any) -> Any:
             async with rx.asession(read_only=True, **options) as session:
                 return await session.scalar(query)
 
-        yield lambda query, **options: runner.run(aask(query, **options))
+        yield lambda query=serves, **options: runner.run(aask(query, **options))
 
 
-def until(ask: Ask, expected: str) -> None:
+def until(ask: Ask, expected: str, **options: Any) -> None:
     """Ask until the expected one serves; an error is one that a session may have had."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         try:
-            if ask(SERVES) == expected:
+            if ask(**options) == expected:
                 return
         except rx.ConnectionLost:
             pass
@@ -73,65 +129,80 @@ def until(ask: Ask, expected: str) -> None:
     pytest.fail(f"{expected} does not serve")
 
 
+def position(pair: tuple[str, str]) -> str:
+    """Return where the configured database stands."""
+    return asyncio.run(rx.aposition()) if pair[1] in ASYNCHRONOUS else rx.position()
+
+
 def test_a_standby_serves_while_it_is_healthy(cluster: Any, ask: Ask) -> None:
     until(ask, "standby")
     cluster["standby"].kill()
     until(ask, "primary")
-    assert ask(SERVES) == "primary"
+    assert ask() == "primary"
     cluster["standby"].start()
     until(ask, "standby")
 
 
-def test_a_session_sees_what_it_is_to_come_after(cluster: Any, ask: Ask) -> None:
-    until(ask, "standby")
-    with (
-        psycopg.connect(cluster["primary"].url, autocommit=True) as primary,
-        psycopg.connect(cluster["standby"].url, autocommit=True) as standby,
-    ):
-        standby.execute("SELECT pg_wal_replay_pause()")
-        primary.execute("INSERT INTO written (n) VALUES (1)")
-        row = primary.execute("SELECT pg_current_wal_insert_lsn()").fetchone()
-        assert row is not None
+def test_a_session_sees_what_it_is_to_come_after(
+    cluster: Any, ask: Ask, pair: tuple[str, str]
+) -> None:
+    until(ask, "standby", after=position(pair))
+    with connected(cluster["primary"]) as primary, connected(cluster["standby"]) as standby:
+        standby.execute(text(KINDS[pair[0]].hold))
+        before = position(pair)
+        primary.execute(INSERT)
+        after = position(pair)
         assert ask(COUNT) == 0  # the standby
-        assert ask(COUNT, after=row[0]) == 1
-        assert ask(SERVES, after=row[0]) == "primary"
-        standby.execute("SELECT pg_wal_replay_resume()")
-        deadline = time.monotonic() + 30
-        while ask(SERVES, after=row[0]) != "standby":
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        assert ask(COUNT, after=row[0]) == 1
+        assert ask(after=before) == "standby"
+        assert ask(COUNT, after=after) == 1
+        assert ask(after=after) == "primary"
+        standby.execute(text(KINDS[pair[0]].release))
+        until(ask, "standby", after=after)
+        assert ask(COUNT, after=after) == 1
+    has_reached = rx.parse(cluster["primary"].url).dialect.has_reached
+    assert has_reached(after, before)
+    assert not has_reached(before, after)
 
 
-def test_a_position_is_one_of_the_primary(cluster: Any, ask: Ask) -> None:
-    if "asyncpg" in str(rx.get_config().db_url):
-        pytest.skip("rx.position() needs an ordinary driver, and the next test has the other")
-    before = rx.position()
-    with rx.session() as session:
-        session.connection().execute(text("INSERT INTO written (n) VALUES (1)"))
-        session.commit()
+@pytest.mark.parametrize(
+    "pair", [("mysqlstandby", "pymysql"), ("mariadbstandby", "pymysql")], indirect=True
+)
+def test_one_that_does_not_replicate_serves_nobody(
+    cluster: Any, ask: Ask, pair: tuple[str, str]
+) -> None:
     until(ask, "standby")
-    after = rx.position()
-    assert ask(COUNT, after=after) == 1
-    dialect = rx.parse("postgresql+psycopg://").dialect
-    assert dialect.has_reached(after, before)
-    assert not dialect.has_reached(before, after)
+    with connected(cluster["standby"]) as standby:
+        standby.execute(text("STOP REPLICA"))
+        until(ask, "primary")
+        standby.execute(text("START REPLICA"))
+    until(ask, "standby")
 
 
-def test_a_position_is_written_the_same_way_by_each_driver(cluster: Any) -> None:
-    place = cluster["primary"].url.partition("://")[2]
-    for driver in ("psycopg", "asyncpg"):
-        rx.set_config(rx.Config(db_url=f"postgresql+{driver}://{place}"))
-        assert re.fullmatch("[0-9A-F]+/[0-9A-F]+", asyncio.run(rx.aposition()))
+@pytest.mark.parametrize(
+    "pair", [("mysqlstandby", "pymysql"), ("mariadbstandby", "pymysql")], indirect=True
+)
+def test_a_user_without_the_right_to_see_the_lag_has_the_position(
+    cluster: Any, ask: Ask, pair: tuple[str, str]
+) -> None:
+    with connected(cluster["primary"]) as primary:
+        primary.execute(text("CREATE USER 'app'@'%' IDENTIFIED BY 'app'"))
+        primary.execute(text("GRANT SELECT ON *.* TO 'app'@'%'"))
+    own = rx.get_config()
+    (copy,) = own.replica_urls
+    app = str(copy).replace("rxdb:rxdb@", "app:app@")
+    rx.set_config(rx.Config(db_url=own.db_url, replica_urls=[app], on_outdated_schema="ignore"))
+    until(ask, "standby", after=position(pair))
 
 
-@pytest.mark.parametrize("driver", DRIVERS)
-def test_a_promoted_standby_is_met_with_a_repeated_transaction(cluster: Any, driver: str) -> None:
+@pytest.mark.parametrize("pair", [pair for pair in PAIRS if KINDS[pair[0]].promotes], indirect=True)
+def test_a_promoted_standby_is_met_with_a_repeated_transaction(
+    cluster: Any, pair: tuple[str, str]
+) -> None:
+    driver = pair[1]
     hosts = ",".join(f"127.0.0.1:{node.port}" for node in cluster)
     place = f"rxdb:rxdb@{hosts}/{cluster['primary'].server.database}"
     url = f"postgresql+{driver}://{place}?target_session_attrs=read-write&sslmode=disable"
     rx.set_config(rx.Config(db_url=url, on_outdated_schema="ignore"))
-    insert = text("INSERT INTO written (n) VALUES (1)")
 
     def fail_over() -> None:
         until_replayed(cluster)
@@ -139,11 +210,11 @@ def test_a_promoted_standby_is_met_with_a_repeated_transaction(cluster: Any, dri
         cluster["standby"].promote()
 
     def work(session: Any) -> int:
-        session.connection().execute(insert)
+        session.connection().execute(INSERT)
         count: int = session.scalar(COUNT)
         return count
 
-    if driver != "asyncpg":
+    if driver not in ASYNCHRONOUS:
         in_transaction: Any = rx.transaction(work)
         assert in_transaction() == 1
         fail_over()
@@ -166,8 +237,8 @@ def test_a_promoted_standby_is_met_with_a_repeated_transaction(cluster: Any, dri
 
 def until_replayed(cluster: Any) -> None:
     """Wait until the standby has the row of the primary."""
-    with psycopg.connect(cluster["standby"].url, autocommit=True) as standby:
+    with connected(cluster["standby"]) as standby:
         deadline = time.monotonic() + 30
-        while standby.execute("SELECT count(*) FROM written").fetchone() != (1,):
+        while standby.scalar(COUNT) != 1:
             assert time.monotonic() < deadline
             time.sleep(0.05)

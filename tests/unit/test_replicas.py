@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 import rxdb as rx
-from rxdb import replicas
+from rxdb import registry, replicas
 from rxdb.dialect import Standing
 
 NAME = text("SELECT name FROM place")
@@ -158,3 +158,36 @@ def test_tasks_read_from_it_too(lags: Lags, tmp_path: Path) -> None:
 def test_a_negative_lag_is_refused() -> None:
     with pytest.raises(rx.BadConfig, match="max_replica_lag=5"):
         rx.Config(max_replica_lag=-1)
+
+
+SOURCE, OTHER = "3e11fa47-71ca-11e1-9e33-c80aa9429562", "a1b2c3d4-0000-11e1-9e33-c80aa9429562"
+
+
+@pytest.mark.parametrize(
+    ("name", "position", "token", "expected"),
+    [
+        ("postgresql", "0/3000148", "0/3000148", True),
+        ("postgresql", "1/0", "0/FFFFFFFF", True),
+        ("postgresql", "0/FFFFFFFF", "1/0", False),
+        ("mysql", f"{SOURCE}:1-5", f"{SOURCE}:1-5", True),
+        ("mysql", f"{SOURCE}:1-5", f"{SOURCE.upper()}:5", True),
+        ("mysql", f"{SOURCE}:1-5", f"{SOURCE}:1-6", False),
+        ("mysql", f"{SOURCE}:1-5:7-9", f"{SOURCE}:1-5:8", True),
+        ("mysql", f"{SOURCE}:1-5:7-9", f"{SOURCE}:1-9", False),
+        ("mysql", f"{SOURCE}:1-5,{OTHER}:1-2", f"{OTHER}:2", True),
+        ("mysql", f"{SOURCE}:1-5", f"{SOURCE}:1-5,{OTHER}:1", False),
+        ("mysql", f"{SOURCE}:1-5:urgent:1-3", f"{SOURCE}:urgent:3", True),
+        ("mysql", f"{SOURCE}:1-5:urgent:1-3", f"{SOURCE}:urgent:4", False),
+        ("mysql", f"{SOURCE}:1-5", "", False),
+        ("mariadb", "0-1-42", "0-1-42", True),
+        ("mariadb", "0-2-43", "0-1-42", True),  # another server was the primary meanwhile
+        ("mariadb", "0-1-41", "0-1-42", False),
+        ("mariadb", "0-1-42", "0-1-42,5-1-1", False),
+        ("mariadb", "5-1-1,0-1-42", "0-1-42,5-1-1", True),
+        ("mariadb", "0-1-42", "", False),
+    ],
+)
+def test_a_position_has_reached_another(
+    name: str, position: str, token: str, expected: bool
+) -> None:
+    assert registry.get(name).has_reached(position, token) is expected
