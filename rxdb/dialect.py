@@ -22,6 +22,8 @@ from rxdb.errors import DriverBroken, DriverTooOld
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+    Conversions = Mapping[type, Callable[[Sequence[Any]], Sequence[Any]]]
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -304,6 +306,11 @@ def no_more(column: str, type_: TypeEngine[Any]) -> dict[str, str]:
     return {}
 
 
+def no_conversions(type_: TypeEngine[Any], dialect: object) -> Conversions:
+    """Leave all values to SQLAlchemy's types."""
+    return {}
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Rows:
     """Some rows that are to be inserted, column by column."""
@@ -569,6 +576,10 @@ class Dialect:
     write_rows: Callable[[Connection, Rows], bool] | None = None
     """Insert some rows by the fastest way, inside a savepoint. False leaves them to SQLAlchemy,
     where that way does not take these columns or values; nothing is written then."""
+
+    bind_columns: Callable[[TypeEngine[Any], Any], Conversions] = no_conversions
+    """Return what converts a whole column for ``write_rows`` faster than the type's own conversion,
+    with the same outcome, by the type of its values. It may raise: then each value is tried."""
 
     upsert: Callable[[Connection, Merge], tuple[int, int]] | None = None
     """Insert the rows of a temporary table or update those that are there, with the locks in the

@@ -7,20 +7,23 @@ other request, and any outside of this call, is refused as by a driver without `
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import warnings
 from contextlib import suppress
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
 from rxdb_dialects import _text_rows
-from rxdb_dialects._text_rows import FORMATS, each
+from rxdb_dialects._text_rows import FORMATS, each, without_zone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection
 
     from rxdb.dialect import Merge, Rows
+    from rxdb_dialects._text_rows import Format
 
 NAME = b"rxdb"
 """What the statement names and the server asks for."""
@@ -35,12 +38,18 @@ Flags", CLIENT_LOCAL_FILES). The driver goes on refusing to read files."""
 FEW = 50
 """Fewer rows go by INSERT, which takes fewer round trips."""
 
-TEXTS = {
+
+def clocks(values: Sequence[dt.time]) -> Iterator[str]:
+    """Write times as the drivers do."""
+    return map(str, map(methodcaller("replace", tzinfo=None), values))
+
+
+TEXTS: Mapping[type, Format] = {
     **FORMATS,
-    bool: each(lambda value: str(int(value))),
+    bool: each("01".__getitem__),
     bytes: each(bytes.hex),
-    dt.datetime: each(lambda value: str(value.replace(tzinfo=None))),  # as the drivers do
-    dt.time: each(lambda value: str(value.replace(tzinfo=None))),
+    dt.datetime: without_zone,  # as the drivers do
+    dt.time: clocks,
 }
 
 
@@ -95,16 +104,22 @@ def load(connection: Connection, rows: Rows) -> bool:
         f"LOAD DATA LOCAL INFILE '{NAME.decode()}' INTO TABLE {prepare.format_table(rows.table)} "
         f"CHARACTER SET utf8mb4 ({', '.join(names)}){' SET ' if sets else ''}{', '.join(sets)}"
     ).replace("%%", "%")  # doubled for parameters, and there are none
+    found: list[tuple[int, int]] = []
+
+    def send(cursor: object, statement: str) -> None:
+        found.append(_sent(connection, statement, text))
+
     savepoint = connection.begin_nested()
     try:
-        written, warned = _sent(connection, statement, text)
-    except Exception as error:  # noqa: BLE001 - SQLAlchemy tells whose it is
+        _text_rows.execute(connection, statement, send)
+    except SQLAlchemyError:
         with suppress(SQLAlchemyError):
             savepoint.rollback()
-        connection._handle_dbapi_exception(error, statement, None, None, None)  # noqa: SLF001
+        raise
     except BaseException:
         connection.invalidate()  # it was left in the midst of an answer
         raise
+    written, warned = found[0]
     if warned or written != len(rows.values[0]):
         savepoint.rollback()
         return False
@@ -112,7 +127,7 @@ def load(connection: Connection, rows: Rows) -> bool:
     return True
 
 
-def _sent(connection: Connection, statement: str, text: bytes) -> tuple[int, int]:
+def _sent(connection: Connection, statement: str, text: Iterator[bytes]) -> tuple[int, int]:
     """Send the rows, and return how many were written and how many warnings there are."""
     driver: Any = connection.connection.driver_connection
     send = LOADS[connection.dialect.driver]
@@ -124,16 +139,17 @@ def _sent(connection: Connection, statement: str, text: bytes) -> tuple[int, int
     return await_only(send(driver, statement, text))  # type: ignore[no-any-return]
 
 
-def _answers(packet: Any, asked: Any, text: bytes) -> Iterator[bytes]:
+def _answers(packet: Any, asked: Any, text: Iterator[bytes]) -> Iterator[bytes]:
     """Yield what is sent to the server that asks for a file."""
     name = asked(packet).filename
     if name == NAME:
-        for start in range(0, len(text), PACKET):
-            yield text[start : start + PACKET]
+        for piece in text:
+            for start in range(0, len(piece), PACKET):
+                yield piece[start : start + PACKET]
     yield b""
 
 
-def by_pymysql(driver: Any, statement: str, text: bytes) -> tuple[int, int]:
+def by_pymysql(driver: Any, statement: str, text: Iterator[bytes]) -> tuple[int, int]:
     """Speak the protocol through PyMySQL's connection."""
     from pymysql.constants import COMMAND  # type: ignore[import-untyped]
     from pymysql.protocol import (  # type: ignore[import-untyped]
@@ -149,7 +165,7 @@ def by_pymysql(driver: Any, statement: str, text: bytes) -> tuple[int, int]:
     return done.affected_rows, done.warning_count
 
 
-async def by_aiomysql(driver: Any, statement: str, text: bytes) -> tuple[int, int]:
+async def by_aiomysql(driver: Any, statement: str, text: Iterator[bytes]) -> tuple[int, int]:
     """Speak the protocol through aiomysql's connection, which uses PyMySQL's packets."""
     from pymysql.constants import COMMAND
     from pymysql.protocol import (
@@ -161,11 +177,12 @@ async def by_aiomysql(driver: Any, statement: str, text: bytes) -> tuple[int, in
     packet = await driver._read_packet()  # noqa: SLF001
     for part in _answers(packet, LoadLocalPacketWrapper, text):
         driver.write_packet(part)
+        await asyncio.sleep(0)  # lets it be sent
     done = OKPacketWrapper(await driver._read_packet())  # noqa: SLF001
     return done.affected_rows, done.warning_count
 
 
-async def by_asyncmy(driver: Any, statement: str, text: bytes) -> tuple[int, int]:
+async def by_asyncmy(driver: Any, statement: str, text: Iterator[bytes]) -> tuple[int, int]:
     """Speak the protocol through asyncmy's connection."""
     from asyncmy.constants import COMMAND
     from asyncmy.protocol import LoadLocalPacketWrapper, OKPacketWrapper
@@ -174,6 +191,7 @@ async def by_asyncmy(driver: Any, statement: str, text: bytes) -> tuple[int, int
     packet = await driver.read_packet()
     for part in _answers(packet, LoadLocalPacketWrapper, text):
         driver.write_packet(part)
+        await asyncio.sleep(0)  # lets it be sent
     done = OKPacketWrapper(await driver.read_packet())
     return done.affected_rows, done.warning_count
 

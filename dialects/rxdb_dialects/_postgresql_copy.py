@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import io
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from rxdb_dialects._sqlite_rows import on_conflict
 from rxdb_dialects._text_rows import FORMATS, each
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from sqlalchemy import Connection
 
@@ -34,10 +33,10 @@ def interval(value: dt.timedelta) -> str:
 TEXTS = {
     **FORMATS,
     bytes: each(lambda value: "\\\\x" + value.hex()),
-    bool: each(lambda value: str(int(value))),
+    bool: each("01".__getitem__),
     dt.timedelta: each(interval),
 }
-BOOLEANS = {**TEXTS, bool: each(lambda value: "t" if value else "f")}
+BOOLEANS = {**TEXTS, bool: each("ft".__getitem__)}
 
 
 def write_rows(connection: Connection, rows: Rows) -> bool:
@@ -63,34 +62,37 @@ def write_rows(connection: Connection, rows: Rows) -> bool:
     statement = f"COPY {quote.format_table(rows.table)} ({names}) FROM STDIN"
     if dialect.paramstyle in {"format", "pyformat"}:
         statement = statement.replace("%%", "%")  # doubled for parameters, and there are none
-    try:
-        if dialect.is_async:
-            from sqlalchemy.util import await_only
 
-            await_only(copy(connection, rows, statement, text))
-        else:
-            copy(connection, statement, text)
-    except Exception as error:  # noqa: BLE001 - SQLAlchemy tells whose it is
-        fail(connection, error, statement)
+    def send(cursor: Any, statement: str) -> None:
+        try:
+            if dialect.is_async:
+                from sqlalchemy.util import await_only
+
+                await_only(copy(connection, rows, statement, text))
+            else:
+                copy(cursor, statement, text)
+        except Exception as error:
+            if (meant := translated(connection, error)) is error:
+                raise
+            raise meant from error
+
+    _text_rows.execute(connection, statement, send)
     return True
 
 
-def fail(connection: Connection, error: Exception, statement: str) -> None:
-    """Raise what SQLAlchemy would, with the row that PostgreSQL tells."""
+def translated(connection: Connection, error: Exception) -> Exception:
+    """Return the error that SQLAlchemy knows, with the row that PostgreSQL tells."""
+    found: Any = error
     raw: Any = connection.connection.dbapi_connection
-    translated: Any = error
     if hasattr(raw, "_handle_exception"):  # SQLAlchemy's side of an asynchronous driver
         try:
             raw._handle_exception(error)  # noqa: SLF001
         except Exception as meant:  # noqa: BLE001 - that is what it is for
-            translated = meant
+            found = meant
     where = getattr(getattr(error, "diag", error), "context", None)
-    if found := LINE.search(where or ""):
-        translated.rxdb_line = int(found[1]) - 1
-    try:
-        raise translated  # noqa: TRY301 - for its place in the traceback
-    except Exception as raised:  # noqa: BLE001 - the same
-        connection._handle_dbapi_exception(raised, statement, None, None, None)  # noqa: SLF001
+    if line := LINE.search(where or ""):
+        found.rxdb_line = int(line[1]) - 1
+    return found  # type: ignore[no-any-return]
 
 
 def documents(values: Sequence[Any], dialect: Any) -> Sequence[Any]:
@@ -102,35 +104,54 @@ def documents(values: Sequence[Any], dialect: Any) -> Sequence[Any]:
     ]
 
 
-def by_psycopg(connection: Connection, statement: str, text: bytes) -> None:
+def by_psycopg(cursor: Any, statement: str, text: Iterator[bytes]) -> None:
     """Send the text through psycopg's copy."""
-    driver: Any = connection.connection.driver_connection
-    with driver.cursor() as cursor, cursor.copy(statement) as copy:
-        copy.write(text)
+    with cursor.copy(statement) as copy:
+        for piece in text:
+            copy.write(piece)
 
 
-def by_psycopg2(connection: Connection, statement: str, text: bytes) -> None:
+class File:
+    """What psycopg2 reads from: a piece for each read."""
+
+    def __init__(self, text: Iterator[bytes]) -> None:
+        self._text = text
+
+    def read(self, size: int) -> bytes:  # noqa: ARG002 - it takes more than it asks for
+        """Return the next piece; nothing at the end."""
+        return next(self._text, b"")
+
+
+def by_psycopg2(cursor: Any, statement: str, text: Iterator[bytes]) -> None:
     """Send the text as a file."""
-    driver: Any = connection.connection.driver_connection
-    with driver.cursor() as cursor:
-        cursor.copy_expert(statement, io.BytesIO(text), len(text))
+    cursor.copy_expert(statement, File(text))
 
 
-async def by_async_psycopg(connection: Connection, rows: Rows, statement: str, text: bytes) -> None:
+async def by_async_psycopg(
+    connection: Connection, rows: Rows, statement: str, text: Iterator[bytes]
+) -> None:
     """Send the text through psycopg's copy."""
     driver: Any = connection.connection.driver_connection
     async with driver.cursor() as cursor, cursor.copy(statement) as copy:
-        await copy.write(text)
+        for piece in text:
+            await copy.write(piece)
 
 
-async def by_asyncpg(connection: Connection, rows: Rows, statement: str, text: bytes) -> None:
-    """Send the text as a file; the savepoint has begun asyncpg's transaction."""
+async def by_asyncpg(
+    connection: Connection, rows: Rows, statement: str, text: Iterator[bytes]
+) -> None:
+    """Send the text as an asynchronous iterable; the savepoint has begun asyncpg's transaction."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for piece in text:
+            yield piece
+
     driver: Any = connection.connection.driver_connection
     await driver.copy_to_table(
         rows.table.name,
         schema_name=rows.table.schema,
         columns=[column.name for column in rows.columns],
-        source=io.BytesIO(text),
+        source=pieces(),
         format="text",
         encoding="utf-8",
     )

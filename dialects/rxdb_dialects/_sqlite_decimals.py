@@ -8,8 +8,15 @@ A program that does not know the collation can read such a column, but not sort 
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation, localcontext
-from typing import Any
+from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
+from itertools import repeat
+from math import isfinite, isnan
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rxdb.dialect import Conversions
 
 EXACT = 15
 """Digits that a double keeps of every decimal (IEEE 754; C's DBL_DIG)."""
@@ -20,8 +27,8 @@ TYPE = "DECIMAL_TEXT"
 
 COLLATION = "rxdb_decimal"
 
-DIGITS = 1000
-"""Digits to calculate with while rounding; Python's own 28 are fewer than columns have."""
+CONTEXT = Context(prec=1000, traps=[InvalidOperation])
+"""What rounds: Python's own 28 digits are fewer than columns have."""
 
 
 def keep_exact(dialect: Any) -> None:
@@ -46,10 +53,11 @@ def keep_exact(dialect: Any) -> None:
     class Exact(sa.Numeric):  # type: ignore[type-arg]
         """Binds and reads decimals as :func:`bound` and :func:`read` say."""
 
+        columns = many_decimals
+
         def bind_processor(self, dialect: Any) -> Any:  # noqa: ARG002
-            step = step_of(self)
-            limit = limit_of(self)
-            return lambda value: bound(value, step, limit)
+            step, limit, is_short = step_of(self), limit_of(self), has_short(self)
+            return lambda value: bound(value, step, limit, is_short=is_short)
 
         def result_processor(self, dialect: Any, coltype: Any) -> Any:  # noqa: ARG002
             if not self.asdecimal:
@@ -59,6 +67,8 @@ def keep_exact(dialect: Any) -> None:
 
     class Float(sa.Float):  # type: ignore[type-arg]
         """Refuses what SQLite would make NULL."""
+
+        columns = many_floats
 
         def bind_processor(self, dialect: Any) -> Any:  # noqa: ARG002
             return number
@@ -81,6 +91,11 @@ def is_text(type_: Any) -> bool:
     return bool(type_.asdecimal and (type_.precision is None or type_.precision > EXACT))
 
 
+def has_short(type_: Any) -> bool:
+    """Whether a Numeric never holds more digits than a double keeps."""
+    return type_.precision is not None and type_.precision <= EXACT
+
+
 def has_text(type_: Any, dialect: Any) -> bool:
     """Whether a column of this type holds decimals as text."""
     import sqlalchemy as sa
@@ -96,6 +111,17 @@ def number(value: Any) -> Any:
     if value != value:  # noqa: PLR0124 - only "not a number" differs from itself
         raise ValueError("SQLite keeps NULL for nan, which is not a number.")
     return value
+
+
+def many_floats(_: Any) -> Conversions:
+    """Return what does for many floats what :func:`number` does for each of them."""
+
+    def numbers(values: Sequence[float]) -> Sequence[float]:
+        if any(map(isnan, values)):
+            raise ValueError("One of them is not a number.")
+        return values
+
+    return {float: numbers}
 
 
 def step_of(type_: Any) -> Decimal | None:
@@ -115,7 +141,9 @@ def limit_of(type_: Any) -> Decimal | None:
     return Decimal(1).scaleb(type_.precision - (type_.scale or 0))
 
 
-def bound(value: Any, step: Decimal | None, limit: Decimal | None) -> Any:
+def bound(
+    value: Any, step: Decimal | None, limit: Decimal | None, *, is_short: bool = False
+) -> Any:
     """Return what is sent: a number, so that it can be compared with a calculated one, or a text
     for what no number of SQLite's keeps."""
     if value is None:
@@ -126,13 +154,37 @@ def bound(value: Any, step: Decimal | None, limit: Decimal | None) -> Any:
     exact = rounded(exact, step)
     if limit is not None and exact.copy_abs() >= limit:  # abs() rounds to 28 digits
         raise ValueError(f"{value} has more digits than its column.")
-    digits = exact.as_tuple().digits
-    while len(digits) > 1 and digits[-1] == 0:
-        digits = digits[:-1]
-    if len(digits) > EXACT:
+    if not is_short and has_many_digits(exact):
         return format(exact, "f")
     as_float = float(exact)
     return int(as_float) if as_float.is_integer() and abs(as_float) < WHOLE else as_float
+
+
+def has_many_digits(value: Decimal) -> bool:
+    """Whether a double does not keep a decimal, whatever zeros end it."""
+    digits = value.as_tuple().digits
+    while len(digits) > 1 and digits[-1] == 0:
+        digits = digits[:-1]
+    return len(digits) > EXACT
+
+
+def many_decimals(type_: Any) -> Conversions:
+    """Return what does for many short decimals what :func:`bound` does for each of them."""
+    if not has_short(type_):
+        return {}
+    step: Any = step_of(type_)
+    most = float(limit_of(type_) or 0)
+
+    def decimals(values: Sequence[Decimal]) -> list[float]:
+        rounded = map(
+            Decimal.quantize, values, repeat(step), repeat(ROUND_HALF_UP), repeat(CONTEXT)
+        )
+        found = list(map(float, rounded))  # as good as the decimals, and compared in no time
+        if not (isfinite(sum(found)) and -most < min(found) and max(found) < most):
+            raise ValueError("One of them does not fit its column.")
+        return [int(n) if n.is_integer() else n for n in found]
+
+    return {Decimal: decimals}
 
 
 WHOLE = 10**EXACT
@@ -151,8 +203,7 @@ def rounded(value: Decimal, step: Decimal | None) -> Decimal:
     """Return *value* with as many places as *step*, half up as PostgreSQL and MySQL round."""
     if step is None:
         return value
-    with localcontext(prec=DIGITS):
-        return value.quantize(step, ROUND_HALF_UP)
+    return value.quantize(step, ROUND_HALF_UP, CONTEXT)
 
 
 def compare(one: str, other: str) -> int:

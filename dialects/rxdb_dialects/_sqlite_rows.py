@@ -2,33 +2,72 @@
 
 from __future__ import annotations
 
-from itertools import chain
+import datetime as dt
+from itertools import repeat
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
+from rxdb_dialects._text_rows import naive
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy import Connection
+    from sqlalchemy.types import TypeEngine
 
-    from rxdb.dialect import Merge, Rows
+    from rxdb.dialect import Conversions, Merge, Rows
 
-PARAMETERS = 1000
+PARAMETERS = 4000
 """For one statement. SQLite takes 32,766 (its documentation, "Limits"), and is no faster then."""
 
 
 def write_rows(connection: Connection, rows: Rows) -> bool:
     """Insert them; the same text again is a statement that the driver has prepared."""
-    values = list(zip(*rows.values, strict=True))
     prepare = connection.dialect.identifier_preparer
     names = ", ".join(prepare.quote(column.name) for column in rows.columns)
-    one = f"({', '.join('?' * len(rows.columns))})"
+    width, count = len(rows.columns), len(rows.values[0])
+    one = f"({', '.join('?' * width)})"
     begin = f"INSERT INTO {prepare.format_table(rows.table)} ({names}) VALUES "  # noqa: S608 - quoted
-    size = max(1, PARAMETERS // len(rows.columns))
+    size = max(1, PARAMETERS // width)
     text = begin + ", ".join([one] * size)
-    for start in range(0, len(values), size):
-        part = values[start : start + size]
-        if len(part) < size:
-            text = begin + ", ".join([one] * len(part))
-        connection.exec_driver_sql(text, tuple(chain.from_iterable(part)))
+    for start in range(0, count, size):
+        parts = [values[start : start + size] for values in rows.values]
+        if (some := len(parts[0])) < size:
+            text = begin + ", ".join([one] * some)
+        flat: list[Any] = [None] * (width * some)
+        for number, part in enumerate(parts):
+            flat[number::width] = part
+        connection.exec_driver_sql(text, tuple(flat))
     return True
+
+
+def bind_columns(type_: TypeEngine[Any], dialect: Any) -> Conversions:
+    """Write times and decimals as their types do."""
+    from sqlalchemy.dialects import sqlite
+
+    found: Any = type_.dialect_impl(dialect)
+    kind = type(found)
+    if kind in {sqlite.DATE, sqlite.DATETIME, sqlite.TIME}:
+        return TIMES if found._storage_format == kind._storage_format else {}  # noqa: SLF001
+    return found.columns() if hasattr(found, "columns") else {}
+
+
+def instants(values: Sequence[dt.datetime]) -> list[str]:
+    """Write datetimes without their zone, always with microseconds."""
+    return list(map(dt.datetime.isoformat, naive(values), repeat(" "), repeat("microseconds")))
+
+
+def clocks(values: Sequence[dt.time]) -> list[str]:
+    """Write times without their zone, always with microseconds."""
+    plain = map(methodcaller("replace", tzinfo=None), values)
+    return list(map(dt.time.isoformat, plain, repeat("microseconds")))
+
+
+TIMES: Conversions = {
+    dt.date: lambda values: list(map(dt.date.isoformat, values)),
+    dt.datetime: instants,
+    dt.time: clocks,
+}
 
 
 def upsert(connection: Connection, merge: Merge) -> tuple[int, int]:

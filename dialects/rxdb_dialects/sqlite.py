@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.types import TypeEngine
 
-    from rxdb.dialect import Merge, Rows
+    from rxdb.dialect import Conversions, Merge, Rows
 
 MEMORY = "file:/rxdb?vfs=memdb&uri=true"
 """What ``sqlite://`` is here: SQLite's memdb file system (3.36 and later) gives all connections of
@@ -628,6 +628,13 @@ def write_rows(connection: Connection, rows: Rows) -> bool:
     return _sqlite_rows.write_rows(connection, rows)
 
 
+def bind_columns(type_: TypeEngine[Any], dialect: object) -> Conversions:
+    """Convert times and decimals column by column."""
+    from rxdb_dialects import _sqlite_rows
+
+    return _sqlite_rows.bind_columns(type_, dialect)
+
+
 def upsert(connection: Connection, merge: Merge) -> tuple[int, int]:
     """Insert or update with ON CONFLICT."""
     from rxdb_dialects import _sqlite_rows
@@ -738,6 +745,7 @@ dialect = Dialect(
     exact=exact,
     neutral_type=neutral_type,
     write_rows=write_rows,
+    bind_columns=bind_columns,
     upsert=upsert,
     temporary_schema="temp",
 )

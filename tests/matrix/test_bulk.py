@@ -14,7 +14,7 @@ import pytest
 from conftest import OpenSession
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Column, Engine, Integer, Numeric, func, text
+from sqlalchemy import Column, Engine, Integer, Numeric, event, func, text
 from sqlmodel import Field, Relationship, Session, col, select
 
 import rxdb as rx
@@ -228,6 +228,48 @@ def test_a_row_that_cannot_be_read_is_named(session: Session, case: str) -> None
         rx.bulk_insert(session, Thing, [*dictionaries(2), row])
     assert failed.value.row == 2
     assert names(session) == []
+
+
+def test_a_text_that_not_every_server_keeps_is_named(session: Session) -> None:
+    rows = list(dictionaries(60))
+    rows[41]["name"] = "a\0b"
+    if Feature.STRICT_TYPES not in registry.get(session.get_bind().dialect.name).features:
+        assert rx.bulk_insert(session, Thing, rows) == 60
+        return
+    with pytest.raises(rx.BadValue) as failed:
+        rx.bulk_insert(session, Thing, rows)
+    assert failed.value.row == 41  # type: ignore[attr-defined]
+    assert names(session) == []
+
+
+def test_numbers_of_several_types_are_one_statement(session: Session) -> None:
+    rows = [{"number": n, "size": n if n % 3 else n / 4} for n in range(60)]
+    told = watched(session)
+    rx.bulk_insert(session, Thing, [{**row, "price": Decimal(row["number"])} for row in rows])
+    assert len(told) == 1
+    found = session.exec(
+        select(col(Thing.size), col(Thing.price)).order_by(col(Thing.number))
+    ).all()
+    assert found == [(row["size"], Decimal(row["number"])) for row in rows]
+
+
+def test_what_watches_an_engine_sees_the_statement(session: Session) -> None:
+    told = watched(session)
+    rx.bulk_insert(session, Thing, dictionaries(60))
+    assert len(told) == 1
+    rx.bulk_insert(session, Thing, dictionaries(60, 60), batch=20)
+    assert len(told) == 4
+
+
+def watched(session: Session) -> list[str]:
+    """Return the statements with the table's name that begin from now on."""
+    told: list[str] = []
+
+    @event.listens_for(session.get_bind(), "before_cursor_execute")
+    def tell(connection: object, cursor: object, statement: str, *_: object) -> None:
+        told.extend([statement] if "bulk_thing" in statement else [])
+
+    return told
 
 
 def test_validates_on_request(session: Session) -> None:
