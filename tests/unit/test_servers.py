@@ -78,11 +78,11 @@ def test_a_mysqld_that_is_mariadb_is_refused(
         program.parent.mkdir()
         program.write_text(f"#!/bin/sh\necho '{answer}'\n")
         program.chmod(0o755)
-    monkeypatch.setattr(servers, "nobody", dict)  # who could not enter tmp_path
+    monkeypatch.setattr(servers.base, "nobody", dict)  # who could not enter tmp_path
     monkeypatch.setenv("PATH", f"{tmp_path}/debian:{tmp_path}/oracle", prepend=":")
     found = servers.get("mysql").find(tmp_path)
     assert found.server[0] == f"{tmp_path}/oracle/mysqld"
-    assert servers._short(found.version) == "9.7.4"
+    assert servers.base.short(found.version) == "9.7.4"
 
 
 def test_down_is_fine_when_nothing_runs(servers: ModuleType) -> None:
