@@ -47,6 +47,7 @@ BLOCK = re.compile(
 )
 
 CONSOLE = re.compile(r"^```console\n(?P<console>.*?)^```\n", re.DOTALL | re.MULTILINE)
+PROGRAMS = ("rxdb", "pytest")
 COMMAND = re.compile(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
 
 VARYING = {
@@ -78,14 +79,19 @@ def run_console(example: Example) -> None:
             found = f"{example.namespace['exit_code']}\n"
         else:
             program, *arguments = shlex.split(ID.sub(lambda found: real(found[0], ids), command))
-            assert program == "rxdb", f"The pages run rxdb alone: {command}"
+            assert program in PROGRAMS, f"The pages run {' and '.join(PROGRAMS)} alone: {command}"
             run = subprocess.run(  # noqa: S603 - what the page says
-                [sys.executable, "-B", "-m", "rxdb", *arguments],
+                [sys.executable, "-B", "-m", program, *arguments],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 encoding="utf-8",
-                env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+                env={
+                    **os.environ,
+                    "PYTHONIOENCODING": "utf-8",
+                    "COLUMNS": "80" if program == "pytest" else os.environ["COLUMNS"],
+                    "PYTEST_PLUGINS": "rxdb.testing.plugin",  # where rxdb is not installed
+                },
                 check=False,
                 timeout=60,
             )

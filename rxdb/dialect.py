@@ -595,6 +595,17 @@ class Dialect:
     Return the connection and the query for the names of the tables, or None, also for a URL that
     is written in an unusual way: :func:`rxdb.parse` then reads it."""
 
+    server: str = ""
+    """Where the recipe of a throw-away server for tests is, a value of
+    :class:`rxdb.testing.servers.Server`: ``"module:name"``."""
+
+    clone: Callable[[Connection, str, str], None] | None = None
+    """Make the second database, which is not there yet, with the tables and the rows of the first,
+    to which nobody is connected. None means that it is created, and its tables are made anew."""
+
+    drop_database: str = "DROP DATABASE {}"
+    """The statement that drops a database of tests, also while a session in it was forgotten."""
+
     def scheme(self, driver: Driver) -> str:
         """Return what stands before ``://`` to reach this backend through *driver*."""
         return f"{self.name}+{driver.name}" if driver.name else self.name

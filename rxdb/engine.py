@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import sqlalchemy
 from sqlalchemy import URL, Engine, QueuePool, event
@@ -36,6 +36,12 @@ if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry, PoolResetState
 
     from rxdb.pool import Limit
+
+
+class StandIn(Protocol):
+    """What finds an engine instead of one of rxdb's own."""
+
+    def __call__(self, target: Target, *, is_async: bool) -> Engine | AsyncEngine | None: ...
 
 
 QUERY = re.compile(r"\s*(SELECT|SHOW|EXPLAIN|DESCRIBE)\b(?!.*\bINTO\b)", re.IGNORECASE | re.DOTALL)
@@ -66,6 +72,7 @@ class _Kept:
         default_factory=weakref.WeakKeyDictionary
     )
     lock: Lock = field(default_factory=Lock)
+    stand_in: StandIn | None = None
 
 
 @dataclass
@@ -108,10 +115,13 @@ def look_up(url: URLLike | None, *, read_only: bool, create: bool = False) -> tu
     target = find_target(url, read_only=read_only)
     key = _key(target)
     with _kept.lock:
-        if key not in _kept.sync:
-            _ensure_folder(target, create=create)
-            _kept.sync[key] = _within(_kept.limits, build, target)
-        answer = _kept.sync[key], config.get_config()
+        engine: Any = _kept.stand_in(target, is_async=False) if _kept.stand_in else None
+        if engine is None:
+            if key not in _kept.sync:
+                _ensure_folder(target, create=create)
+                _kept.sync[key] = _within(_kept.limits, build, target)
+            engine = _kept.sync[key]
+        answer = engine, config.get_config()
         if question is not None:
             if len(_kept.answers) >= MOST_ANSWERS:
                 _kept.answers.clear()
@@ -138,6 +148,9 @@ def get_async_engine(
     if loop is None:
         raise NoEventLoop.of()
     target = find_target(url, is_async=True, read_only=read_only)
+    other: Any = _kept.stand_in(target, is_async=True) if _kept.stand_in else None
+    if other is not None:
+        return other  # type: ignore[no-any-return] # an asynchronous one was asked for
     key = _key(target)
     if (kept := _kept.loops.get(loop)) is not None and key in kept.engines:
         return kept.engines[key]
@@ -151,6 +164,17 @@ def get_async_engine(
     engine = _within(kept.limits, build_async, target)
     kept.engines[key] = engine
     return engine
+
+
+def stand_in(find: StandIn | None) -> None:
+    """Ask *find* for the engine of each target, ordinary or asynchronous, before one of rxdb's own
+    is used; it returns None for those that it does not know. None ends that.
+
+    :mod:`rxdb.testing` lets all sessions of a test use one connection this way.
+    """
+    with _kept.lock:
+        _kept.stand_in = find
+        _kept.answers.clear()
 
 
 def dispose() -> None:
@@ -333,7 +357,7 @@ def _prepare(engine: Engine, target: Target, options: dict[str, Any]) -> None:
     failures.attach(engine, target)
     observing.attach(engine, target, config.get_config())
     if target.read_only and Feature.READ_ONLY not in target.dialect.features:
-        _refuse_to_write(engine)
+        refuse_to_write(engine)
     if _fresh_reads(target):
         _spare_the_rollback(engine)
         if target.dialect.begin_snapshot:
@@ -372,7 +396,7 @@ def _end_snapshots(engine: Engine) -> None:
             cursor.close()
 
 
-def _refuse_to_write(engine: Engine) -> None:
+def refuse_to_write(engine: Engine) -> None:
     """Let only queries through, where the server itself would let every statement through."""
 
     @event.listens_for(engine, "before_cursor_execute")

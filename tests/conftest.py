@@ -23,6 +23,8 @@ from rxdb import Feature, Target, config, registry
 from rxdb import engine as engines
 from rxdb.model import NAMING_CONVENTION, ModelRegistry
 
+pytest_plugins = ["pytester"]
+
 OpenSession = Callable[..., Session]
 
 

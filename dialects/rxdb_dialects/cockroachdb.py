@@ -39,4 +39,7 @@ dialect = replace(
     has_session_locks=trusted,
     caseless=None,  # it has no CREATE COLLATION
     exact=as_compared,  # and sorts by code points
+    server="",
+    clone=None,
+    drop_database="DROP DATABASE {} CASCADE",
 )

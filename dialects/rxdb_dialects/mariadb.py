@@ -33,4 +33,5 @@ dialect = replace(
     standing=standing_of("SHOW ALL SLAVES STATUS", STANDS_AT),
     position=position,
     has_reached=has_passed,
+    server="rxdb_dialects._mysql_server:mariadb",
 )

@@ -584,6 +584,13 @@ def neutral_type(type_: TypeEngine[Any]) -> TypeEngine[Any] | None:
     return None
 
 
+def clone(connection: Connection, source: str, copy: str) -> None:
+    """Create what is in a database again."""
+    from rxdb_dialects import _mysql_clone
+
+    _mysql_clone.clone(connection, source, copy)
+
+
 dialect = Dialect(
     name="mysql",
     title="MySQL",
@@ -658,6 +665,8 @@ dialect = Dialect(
     limit=limit,
     write_rows=write_rows,
     upsert=upsert,
+    server="rxdb_dialects._mysql_server:mysql",
+    clone=clone,
     key_step="SELECT @@auto_increment_increment",
     fingerprint=fingerprint,
     caseless=caseless,

@@ -446,6 +446,11 @@ def log_position(text: str) -> int:
     return (int(high, 16) << 32) + int(low, 16)
 
 
+def clone(connection: Connection, source: str, copy: str) -> None:
+    """Copy the files of a database, which takes 40 ms whatever is in it."""
+    connection.exec_driver_sql(f'CREATE DATABASE "{copy}" TEMPLATE "{source}"')
+
+
 dialect = Dialect(
     name="postgresql",
     title="PostgreSQL",
@@ -512,6 +517,9 @@ dialect = Dialect(
     sending_ahead=sending_ahead,
     write_rows=write_rows,
     upsert=upsert,
+    server="rxdb_dialects._postgresql_server:server",
+    clone=clone,
+    drop_database="DROP DATABASE {} WITH (FORCE)",
     plain_default=plain_default,
     json_type=json_type,
     caseless=caseless,

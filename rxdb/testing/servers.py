@@ -42,6 +42,9 @@ ATTEMPTS = 3
 PATH_LIMIT = 103
 """Bytes in a unix socket's path on macOS; Linux takes 107."""
 
+LONGEST_NAME = 10
+"""Letters in the name of a server."""
+
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 USER = "rxdb"
@@ -466,7 +469,7 @@ def command_line(pid: int) -> str:
 def short_folder(name: str) -> Path:
     """Return where a folder of this name is: a path so short that a unix socket fits into it."""
     for base in (tempfile.gettempdir(), "/tmp"):  # noqa: S108
-        longest = Path(base, name, "postgresql", ".s.PGSQL.65535.lock")
+        longest = Path(base, name, "n" * LONGEST_NAME, ".s.PGSQL.65535.lock")
         if len(bytes(longest)) <= PATH_LIMIT and is_open(Path(base)):
             return Path(base, name)
     raise ServerError("No temporary folder has a short path and lets the user nobody in.")
