@@ -191,7 +191,10 @@ def identity(url: URL) -> tuple[str, str]:
 
 
 def glance(text: str, folder: Path) -> tuple[DBAPIConnection, str] | None:
-    """Open a file that is there, where the URL is no more than its path."""
+    """Open a file that is there, where the URL is no more than its path.
+
+    The last connection to close takes the write-ahead log away, if it may write.
+    """
     import sqlite3
 
     plain = re.fullmatch(r"sqlite:///([^?#%@:\s]+)", text)
@@ -199,7 +202,8 @@ def glance(text: str, folder: Path) -> tuple[DBAPIConnection, str] | None:
     if not Path(path).is_file():
         return None
     tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT GLOB 'sqlite_*'"
-    connection: Any = sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True)
+    connection: Any = sqlite3.connect(f"file:{quote(path)}?mode=rw", uri=True)
+    connection.execute("PRAGMA query_only = ON")
     return connection, tables
 
 

@@ -50,6 +50,18 @@ def test_dispose_leaves_the_file_alone(tmp_path: Path, works: tuple[Any, ...]) -
     assert files(tmp_path) == ["app.db"]
 
 
+def test_commands_leave_the_database_in_one_file(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(
+        "import rxdb as rx\nclass Hero(rx.Model, table=True):\n    name: str\n"
+    )
+    (tmp_path / "rxconfig.py").write_text(
+        f"import rxdb as rx\nconfig = rx.Config(db_url={URL!r}, models=['app'])\n"
+    )
+    for command in ("init", "status"):
+        subprocess.run([sys.executable, "-m", "rxdb", "db", command], check=True)
+        assert [name for name in files(tmp_path) if name.startswith("app.db")] == ["app.db"]
+
+
 def test_the_end_of_an_event_loop_leaves_no_file_and_no_thread(tmp_path: Path) -> None:
     before = threading.active_count()
 
