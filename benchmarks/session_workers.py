@@ -280,12 +280,12 @@ LIBRARIES: dict[str, Callable[[str, str], Session]] = {
 # Many threads on one pool
 
 
-def threads(pool: str, url: str, size: int, seconds: float) -> runner.Work:
+def threads(pool: str, url: str, size: int, statement: str, seconds: float) -> runner.Work:
     """Let 64 threads take a connection and ask a query each, again and again."""
     engine = engine_with(pool, url, size)
 
     def run() -> dict[str, float]:
-        waits = in_threads(engine, seconds)
+        waits = in_threads(engine, statement, seconds)
         return {
             "median": statistics.median(waits),
             "slowest": max(waits),
@@ -307,15 +307,15 @@ def engine_with(pool: str, url: str, size: int) -> Any:
         from sqlalchemy import create_engine
 
         engine = create_engine(url, **({"pool_size": size, "max_overflow": 0} if size else {}))
-    in_threads(engine, 0.2)
+    in_threads(engine, "SELECT 1", 0.2)
     return engine
 
 
-def in_threads(engine: Any, seconds: float) -> list[float]:
+def in_threads(engine: Any, query: str, seconds: float) -> list[float]:
     """Return the seconds that each of the 64 threads waited for each of its connections."""
     from sqlalchemy import text
 
-    statement = text("SELECT 1")
+    statement = text(query)
     waits: list[list[float]] = [[] for _ in range(64)]
     ready = threading.Barrier(len(waits))
 

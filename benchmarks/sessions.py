@@ -32,8 +32,11 @@ DELAY = 0.0005
 COUNT = 100
 """Sessions that are timed at once: one is too short for the clock's noise."""
 
-SIZES = (5, 20)
-"""Of the pool of rxdb beside its default of 10, to see what the size changes."""
+SIZED = {f"rxdb, {size} connections": ("rxdb", size) for size in (5, 20)}
+"""The pool of rxdb beside its default of 10, to see what the size changes."""
+
+WAIT = 0.005
+"""Seconds that a query waits at the server."""
 
 SECONDS = 1.5
 """How long the threads run."""
@@ -252,20 +255,7 @@ def started(folder: Path, stack: ExitStack) -> runner.Worker:
 
 def threads(backend: Backend, folder: Path, rounds: int, stack: ExitStack) -> Outcome:
     """Let 64 threads share the connections of one pool, as it is made by default."""
-    url = stack.enter_context(heroes(backend, folder))
-    pools = {"rxdb": ("rxdb", 0), "SQLAlchemy": ("QueuePool", 0)}
-    pools |= {f"rxdb, {size} connections": ("rxdb", size) for size in SIZES}
-    workers = {name: started(folder / f"pool-{number}", stack) for number, name in enumerate(pools)}
-    times: dict[str, list[float]] = {}
-    rounds = min(rounds, THREADS_ROUNDS)
-    for number in range(rounds):
-        for name in runner.turned(list(pools), number):
-            pool, size = pools[name]
-            arguments = {"pool": pool, "url": url, "size": size, "seconds": SECONDS}
-            _, found = workers[name].call("threads", **arguments)
-            for label, what in (("slowest", "slowest wait"), ("median", "median wait")):
-                times.setdefault(f"{name}: {what}", []).append(found[label])
-            times.setdefault(f"{name}: each", []).append(found["each"])
+    pools = {"rxdb": ("rxdb", 0), "SQLAlchemy": ("QueuePool", 0), **SIZED}
     case = Case(
         title=f"64 threads on one pool, {backend.title}",
         note="Each takes a connection, asks `SELECT 1` and gives it back, again and again, for "
@@ -277,8 +267,44 @@ def threads(backend: Backend, folder: Path, rounds: int, stack: ExitStack) -> Ou
             Goal(contestant="rxdb: slowest wait", peer="rxdb: median wait", at_most=3),
             Goal(contestant="rxdb: each", peer="SQLAlchemy: each", at_most=1),
         ),
-        rounds=rounds,
+        rounds=min(rounds, THREADS_ROUNDS),
     )
+    return on_one_pool(case, pools, "SELECT 1", backend, folder, stack)
+
+
+def waiting(backend: Backend, folder: Path, rounds: int, stack: ExitStack) -> Outcome:
+    """Let them ask what takes the server time, but none of its processors'."""
+    case = Case(
+        title=f"64 threads on one pool whose queries wait {WAIT * 1000:g} ms, {backend.title}",
+        note="The same with a query that waits at the server, as for a lock or a disk.",
+        contestants=(),
+        goals=(),
+        rounds=min(rounds, THREADS_ROUNDS),
+    )
+    pools = {"rxdb": ("rxdb", 0), **SIZED}
+    return on_one_pool(case, pools, f"SELECT pg_sleep({WAIT})", backend, folder, stack)
+
+
+def on_one_pool(
+    case: Case,
+    pools: dict[str, tuple[str, int]],
+    statement: str,
+    backend: Backend,
+    folder: Path,
+    stack: ExitStack,
+) -> Outcome:
+    """Measure threads that share a pool, of several kinds and sizes; 0 means the default."""
+    url = stack.enter_context(heroes(backend, folder))
+    workers = {name: started(folder / f"pool-{number}", stack) for number, name in enumerate(pools)}
+    times: dict[str, list[float]] = {}
+    for number in range(case.rounds):
+        for name in runner.turned(list(pools), number):
+            pool, size = pools[name]
+            arguments = {"pool": pool, "url": url, "size": size, "statement": statement}
+            _, found = workers[name].call("threads", **arguments, seconds=SECONDS)
+            for label, what in (("slowest", "slowest wait"), ("median", "median wait")):
+                times.setdefault(f"{name}: {what}", []).append(found[label])
+            times.setdefault(f"{name}: each", []).append(found["each"])
     return Outcome(case=case, times=times)
 
 
@@ -289,12 +315,14 @@ WORKS: dict[str, Callable[[Backend, Path, int, ExitStack], Case | Outcome]] = {
     "write": write,
     "key": key,
     "threads": threads,
+    "waiting": waiting,
 }
 ONLY = {
     "far": ("PostgreSQL",),
     "write": ("SQLite", "PostgreSQL"),
     "key": ("PostgreSQL",),
     "threads": ("PostgreSQL",),
+    "waiting": ("PostgreSQL",),
 }
 """Works that are not measured everywhere."""
 
