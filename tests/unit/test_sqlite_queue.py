@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import os
+import random
 import sqlite3
+import statistics
 import subprocess
 import sys
 import threading
@@ -15,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import pytest
 from rxdb_dialects import _sqlite_queue
@@ -55,6 +59,14 @@ def until(is_so: Callable[[], bool]) -> None:
         time.sleep(0.001)
 
 
+def is_idle(queue: _sqlite_queue.Queue) -> bool:
+    return not queue.waiting and queue.writer is None
+
+
+def is_written(queue: _sqlite_queue.Queue) -> bool:
+    return queue.writer is not None and queue.writer.begun > 0
+
+
 async def auntil(is_so: Callable[[], bool]) -> None:
     await asyncio.to_thread(until, is_so)
 
@@ -90,8 +102,8 @@ def test_threads_write_in_the_order_in_which_they_came(
         with begun(url):
             for number in range(8):
                 threads.submit(write, url, lambda n=number: order.append(n))  # type: ignore[misc]
-                until(lambda n=number: len(queue.turns) == n + 2)  # type: ignore[misc]
-        until(lambda: not queue.turns)
+                until(lambda n=number: len(queue.waiting) == n + 1)  # type: ignore[misc]
+        until(lambda: is_idle(queue))
     assert order == list(range(8))
 
 
@@ -105,7 +117,7 @@ def test_threads_and_tasks_stand_in_one_queue(url: str, queue: _sqlite_queue.Que
             done = lambda n=number: order.append(n)  # noqa: E731
             way = asyncio.to_thread(write, url, done) if number % 2 else awrite(url, done)
             waiting.append(asyncio.create_task(way))
-            await auntil(lambda n=number: len(queue.turns) == n + 2)  # type: ignore[misc]
+            await auntil(lambda n=number: len(queue.waiting) == n + 1)  # type: ignore[misc]
         first.close()
         await asyncio.gather(*waiting)
 
@@ -119,7 +131,7 @@ def test_all_spellings_of_a_file_share_its_queue(
 ) -> None:
     (tmp_path / "link.db").symlink_to(tmp_path / "app.db")
     with begun(spelling.format(tmp_path)):
-        assert len(queue.turns) == 1
+        assert queue.writer
 
 
 @pytest.mark.parametrize("memory", ["sqlite://", "sqlite:///:memory:"])
@@ -131,15 +143,171 @@ def test_a_database_in_memory_has_one_queue_too(memory: str) -> None:
     with ThreadPoolExecutor(1) as threads:
         with begun(memory):
             waiting = threads.submit(write, memory)
-            until(lambda: len(queue.turns) == 2)
+            until(lambda: len(queue.waiting) == 1)
         waiting.result(timeout=20)
-    assert not queue.turns
+    assert is_idle(queue)
 
 
 def test_a_reader_takes_no_turn(url: str, queue: _sqlite_queue.Queue) -> None:
     with rx.session(url, read_only=True) as session:
         session.get(Tally, 1)
-        assert not queue.turns
+        assert is_idle(queue)
+
+
+# A thread may come again
+
+
+def test_a_thread_that_comes_again_goes_first_a_limited_number_of_times(
+    url: str, queue: _sqlite_queue.Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_sqlite_queue, "STAY", math.inf)
+    monkeypatch.setattr(_sqlite_queue, "ROUND", math.inf)
+    turns = 0
+    with ThreadPoolExecutor(1) as threads:
+        with begun(url):
+            waiting = threads.submit(write, url)
+            until(lambda: bool(queue.waiting))
+            turns += 1
+        while queue.waiting and turns <= _sqlite_queue.MOST_TURNS:
+            write(url)
+            turns += 1
+        waiting.result(timeout=20)
+    assert turns <= _sqlite_queue.MOST_TURNS + 1  # the last one came after who waited
+
+
+def test_nobody_comes_again_before_others_when_the_stay_is_over(
+    url: str, queue: _sqlite_queue.Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_sqlite_queue, "STAY", 0)
+    order: list[str] = []
+    with ThreadPoolExecutor(1) as threads:
+        with begun(url):
+            threads.submit(write, url, lambda: order.append("who waited"))
+            until(lambda: bool(queue.waiting))
+        write(url, lambda: order.append("who came again"))
+    assert order == ["who waited", "who came again"]
+
+
+def test_who_was_woken_in_vain_looks_again_by_itself(
+    url: str, queue: _sqlite_queue.Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_sqlite_queue, "STAY", math.inf)
+    monkeypatch.setattr(_sqlite_queue, "ROUND", math.inf)
+    with ThreadPoolExecutor(1) as threads:
+        with begun(url):
+            waiting = threads.submit(write, f"{url}?busy_timeout=600000")
+            until(lambda: bool(queue.waiting))
+            queue.wake_first()
+            time.sleep(0.05)  # until it has gone back to sleep
+            queue.waiting[0].wake = lambda: True  # which wakes nobody
+        waiting.result(timeout=20)
+
+
+class Queueing:
+    """Three threads, and two tasks in the event loop of the first, that come and go by chance."""
+
+    THREADS = 3
+    EVERYBODY = range(5)
+
+    def __init__(self, seed: int) -> None:
+        self.chance = random.Random(seed)
+        self.queue = _sqlite_queue.Queue("")
+        self.threads = [threading.Thread() for _ in range(self.THREADS)]
+        self.turns: dict[int, _sqlite_queue.Turn] = {}
+        self.will_look: set[int] = set()
+        self.may_pass: dict[int, int] = {}
+        """How many turns may still come before that of each one who waits."""
+
+    def come(self, number: int) -> None:
+        if number in self.turns:
+            return
+        self.turns[number] = turn = _sqlite_queue.Turn(self.queue)
+        is_thread = number < self.THREADS
+        turn.thread = ref(self.threads[number if is_thread else 0])
+        stands_for_a_task: Any = turn.thread
+        turn.task = None if is_thread else stands_for_a_task
+        if self.queue.enter(turn):
+            assert is_thread or not self.may_pass
+            self.begin(number)
+            return
+        self.may_pass[number] = (len(self.queue.waiting) + 1) * _sqlite_queue.MOST_TURNS
+
+        def wake() -> bool:
+            self.will_look.add(number)
+            return True
+
+        self.queue.line_up(turn, wake)
+
+    def begin(self, number: int) -> None:
+        self.may_pass.pop(number, None)
+        for waiting in self.may_pass:
+            self.may_pass[waiting] -= 1
+
+    def look(self, number: int) -> None:
+        if number not in self.may_pass:
+            return
+        turn, self.will_look = self.turns[number], self.will_look - {number}
+        is_next = self.queue.waiting[0] is turn and self.queue.writer is None
+        assert self.queue.follow(turn) == is_next
+        if is_next:
+            self.begin(number)
+        elif self.queue.nap(turn, 60) < 60:
+            self.will_look.add(number)
+
+    def leave(self, number: int) -> None:
+        if number in self.turns:
+            self.turns.pop(number).end()
+            self.may_pass.pop(number, None)
+            self.will_look.discard(number)
+
+    def come_again(self, number: int) -> None:
+        if number not in self.may_pass:
+            self.leave(number)
+            self.come(number)
+
+    def stay_too_long(self, _: int) -> None:
+        if self.chance.random() < 0.05:
+            self.queue.stays_until = 0
+
+    def step(self) -> None:
+        do = (self.come, self.look, self.leave, self.come_again, self.stay_too_long)
+        self.chance.choice(do)(self.chance.choice(self.EVERYBODY))
+        writing = [turn for number, turn in self.turns.items() if number not in self.may_pass]
+        assert writing == ([self.queue.writer] if self.queue.writer else [])
+        assert all(number >= 0 for number in self.may_pass.values())
+        if self.queue.writer is None and self.queue.waiting:
+            first = self.queue.waiting[0]
+            assert any(self.turns[number] is first for number in self.will_look)
+
+
+def test_whatever_happens_somebody_writes_and_nobody_waits_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in (("STAY", math.inf), ("ROUND", math.inf), ("MOST_TURNS", 3)):
+        monkeypatch.setattr(_sqlite_queue, name, value)
+    for seed in range(300):
+        queueing = Queueing(seed)
+        for _ in range(100):
+            queueing.step()
+
+
+# Other processes
+
+
+def pauses(queue: _sqlite_queue.Queue, waited: float = 0) -> float:
+    return statistics.mean(queue.next_pause(waited) for _ in range(1000))
+
+
+def test_who_often_tries_in_vain_tries_less_often_at_first_and_more_often_later() -> None:
+    queue = _sqlite_queue.Queue("")
+    at_first = pauses(queue)
+    for _ in range(20):
+        queue.learn(tries=3)
+    assert pauses(queue) > 5 * at_first
+    assert pauses(queue, waited=2) < 2 * at_first
+    for _ in range(20):
+        queue.learn(tries=1)
+    assert pauses(queue) < 2 * at_first
 
 
 # Nothing is lost
@@ -175,7 +343,7 @@ def test_tasks_and_threads_lose_no_update(url: str, queue: _sqlite_queue.Queue) 
     asyncio.run(run())
     with rx.session(url, read_only=True) as session:
         assert session.exec(rx.select(Tally.n).where(Tally.id < 3)).all() == [50] * 3
-    assert not queue.turns
+    assert is_idle(queue)
 
 
 def test_processes_lose_no_update(url: str) -> None:
@@ -204,7 +372,7 @@ def test_a_waiting_task_leaves_the_event_loop_to_others(
         with begun(url):
             waiting = asyncio.create_task(awrite(url))
             turns = 0
-            while len(queue.turns) < 2 or turns < 100:
+            while not queue.waiting or turns < 100:
                 await asyncio.sleep(0)
                 turns += 1
         await waiting
@@ -217,15 +385,15 @@ def test_a_cancelled_task_leaves_the_queue(url: str, queue: _sqlite_queue.Queue)
     async def run() -> None:
         with begun(url):
             waiting = [asyncio.create_task(awrite(url)) for _ in range(3)]
-            await auntil(lambda: len(queue.turns) == 4)
+            await auntil(lambda: len(queue.waiting) == 3)
             waiting[0].cancel()
             with suppress(asyncio.CancelledError):
                 await waiting[0]
-            assert len(queue.turns) == 3
+            assert len(queue.waiting) == 2
         await asyncio.gather(*waiting[1:])
 
     asyncio.run(run())
-    assert not queue.turns
+    assert is_idle(queue)
 
 
 def test_a_task_that_is_cancelled_while_it_writes_gives_its_turn_back(
@@ -238,12 +406,12 @@ def test_a_task_that_is_cancelled_while_it_writes_gives_its_turn_back(
 
     async def run() -> None:
         task = asyncio.create_task(hold())
-        await auntil(lambda: bool(queue.turns) and queue.turns[0].begun > 0)
+        await auntil(lambda: is_written(queue))
         task.cancel()
         await awrite(url)
 
     asyncio.run(run())
-    assert not queue.turns
+    assert is_idle(queue)
 
 
 def test_a_task_of_a_closed_event_loop_is_passed_over(url: str, queue: _sqlite_queue.Queue) -> None:
@@ -260,8 +428,8 @@ def test_a_task_of_a_closed_event_loop_is_passed_over(url: str, queue: _sqlite_q
 
     turn.wake = wake
     with begun(url):
-        queue.turns.append(turn)
-    assert not queue.turns
+        queue.waiting.append(turn)
+    assert is_idle(queue)
     write(url)
 
 
@@ -309,9 +477,9 @@ def test_a_turn_ends_with_its_transaction(
     url: str, queue: _sqlite_queue.Queue, end: Callable[[Session], None]
 ) -> None:
     session = begun(url)
-    assert len(queue.turns) == 1
+    assert queue.writer
     end(session)
-    assert not queue.turns
+    assert is_idle(queue)
     write(url)
 
 
@@ -324,7 +492,7 @@ def test_a_dropped_session_ends_its_turn(url: str, queue: _sqlite_queue.Queue) -
     thread.start()
     thread.join()
     gc.collect()
-    assert not queue.turns
+    assert is_idle(queue)
     write(url)
 
 
@@ -334,7 +502,7 @@ def test_a_failed_begin_ends_its_turn(url: str, queue: _sqlite_queue.Queue) -> N
         driver.execute("BEGIN")
         with pytest.raises(exc.OperationalError, match="within a transaction"):
             connection.execute(WRITE)
-        assert not queue.turns
+        assert is_idle(queue)
         driver.rollback()
 
 
@@ -350,8 +518,8 @@ def test_a_failed_commit_keeps_its_turn_until_the_rollback(
         connection.execute(text("INSERT INTO part VALUES (1000)"))
         with pytest.raises(sqlite3.IntegrityError):
             driver.commit()
-        assert len(queue.turns) == 1
-    assert not queue.turns
+        assert queue.writer
+    assert is_idle(queue)
 
 
 def test_a_queue_goes_with_its_connections(url: str, tmp_path: Path) -> None:
@@ -374,7 +542,7 @@ def test_who_waits_in_vain_is_told_which_thread_writes(
 
     thread = threading.Thread(target=import_orders, name="importer")
     thread.start()
-    until(lambda: bool(queue.turns) and queue.turns[0].begun > 0)
+    until(lambda: is_written(queue))
     try:
         with pytest.raises(rx.LockTimeout) as caught:
             write(f"{url}?busy_timeout=50")
@@ -387,7 +555,7 @@ def test_who_waits_in_vain_is_told_which_thread_writes(
     assert f"which is now at {__file__}:" in said
     assert "in import_orders, in a transaction that began 0." in said
     assert "?busy_timeout=" in said
-    assert not queue.turns
+    assert is_idle(queue)
 
 
 def test_a_thread_that_waits_for_itself_is_told_so(url: str) -> None:
@@ -407,7 +575,7 @@ def test_who_waits_in_vain_is_told_which_task_writes(url: str, queue: _sqlite_qu
     async def run() -> None:
         ended = asyncio.Event()
         task = asyncio.create_task(hold(ended), name="importer")
-        await auntil(lambda: bool(queue.turns) and queue.turns[0].begun > 0)
+        await auntil(lambda: is_written(queue))
         here = "by task 'importer', which is now at .*test_sqlite_queue.py:[0-9]+ in hold"
         with pytest.raises(rx.LockTimeout, match=here):
             await awrite(f"{url}?busy_timeout=50")
