@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -68,7 +69,9 @@ def test_a_change_is_written_applied_and_taken_back(
 def test_written_sql_makes_the_tables_that_migrate_makes(
     project: Path, user: Table, engine: Engine
 ) -> None:
-    for name, kind in {"at": sa.DateTime(), "x": sa.Float(), "data": sa.LargeBinary()}.items():
+    kinds: dict[str, Any] = {"at": sa.DateTime(), "x": sa.Float(), "data": sa.LargeBinary()}
+    kinds |= {"name": rx.CaseInsensitiveText(20)}
+    for name, kind in kinds.items():
         user.append_column(Column(name, kind))
     migrations.init()
     migrations.downgrade("base", allow_data_loss=True)
@@ -83,7 +86,8 @@ def test_written_sql_makes_the_tables_that_migrate_makes(
 def test_a_column_that_is_changed_keeps_its_type(
     project: Path, user: Table, metadata: MetaData
 ) -> None:
-    kinds = {"at": sa.DateTime(), "x": sa.Float(), "data": sa.LargeBinary(), "of": sa.Numeric()}
+    kinds: dict[str, Any] = {"at": sa.DateTime(), "x": sa.Float(), "data": sa.LargeBinary()}
+    kinds |= {"of": sa.Numeric(), "name": rx.CaseInsensitiveText(20)}
     for name, kind in kinds.items():
         user.append_column(Column(name, kind))
     migrations.init()
