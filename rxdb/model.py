@@ -76,9 +76,13 @@ def _typed(namespace: dict[str, Any]) -> dict[str, Any]:
         type_ = types.of_annotation(evaluated, [given], name=name)
         if type_ is None or any(map(_says_type, [given, *more])):
             continue
-        if any(isinstance(info, SQLModelField) for info in more):
+        rest = [info for info in more if not types.is_type(info)]
+        if len(rest) < len(more):  # older versions of SQLModel forget Field() where there is more
             inner = typing.get_args(evaluated)[0]
-            annotations[name] = Annotated[(inner, *(_with_type(info, type_) for info in more))]
+            annotations[name] = Annotated[(inner, *rest)] if rest else inner
+        if any(isinstance(info, SQLModelField) for info in rest):
+            inner = typing.get_args(evaluated)[0]
+            annotations[name] = Annotated[(inner, *(_with_type(info, type_) for info in rest))]
         elif isinstance(given, SQLModelField):
             typed[name] = _with_type(given, type_)
         else:

@@ -261,11 +261,8 @@ def of_annotation(
     *constraints* are what pydantic keeps of ``ge=``, ``le=`` and the like, *name* is the field's.
     """
     found, more = without_none(annotation)
-    for said in more:
-        if isinstance(said, TypeEngine) or (
-            isinstance(said, type) and issubclass(said, TypeEngine)
-        ):
-            return to_instance(said)
+    if said := [info for info in more if is_type(info)]:
+        return to_instance(said[0])
     origin = typing.get_origin(found) or found
     if origin in CONTAINERS or is_document(origin):
         is_plain = found in {list, dict}
@@ -277,6 +274,11 @@ def of_annotation(
     if origin is dt.datetime and not SQLMODEL_HAS_UTC:
         return UTCDateTime()
     return None
+
+
+def is_type(said: object) -> TypeGuard[TypeEngine[Any] | type[TypeEngine[Any]]]:
+    """Whether what ``Annotated`` adds is the type of a column."""
+    return isinstance(said, TypeEngine) or (isinstance(said, type) and issubclass(said, TypeEngine))
 
 
 def of_literal(values: tuple[Any, ...], name: str | None) -> TypeEngine[Any] | None:
