@@ -32,8 +32,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="NAMES",
         help="the databases that tests run on: sqlite,postgresql,mysql+asyncmy,URL (ini: rx_db)",
     )
+    group.addoption(
+        "--rx-migrations",
+        action="store_true",
+        help="test the project's migrations on each database (ini: rx_migrations)",
+    )
+    group.addoption(
+        "--rx-grid",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="write what passed on which database to FILE.html or FILE.md",
+    )
     parser.addini("rx_db", "the databases that tests run on, as --rx-db names them", default="")
     parser.addini("rx_schema", "what makes the tables: models or migrations", default="")
+    parser.addini("rx_migrations", "test the project's migrations", type="bool", default=False)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -41,8 +54,18 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "rx_commits: the test commits, in a database of its own from rxdb's plug-in"
     )
-    if config.getoption("rx_db") or config.getini("rx_db"):
+    if _is_asked(config):
         get(config)
+
+
+def _is_asked(config: pytest.Config) -> bool:
+    """Whether an option wants something."""
+    named = config.getoption("rx_db") or config.getini("rx_db")
+    return bool(named or config.getoption("rx_grid") or _has_migrations(config))
+
+
+def _has_migrations(config: pytest.Config) -> bool:
+    return bool(config.getoption("rx_migrations") or config.getini("rx_migrations"))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -54,23 +77,43 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Tell a worker of pytest-xdist where the servers are."""
+    if not _is_asked(node.config):
+        return
     node.workerinput["rx_servers"] = get(node.config).servers.all()
 
 
 def get(config: pytest.Config) -> Run:
     """Return what this run of pytest knows about databases."""
     if _run not in config.stash:
+        from rxdb.testing.grid import Grid  # noqa: PLC0415 - loads rxdb
         from rxdb.testing.run import Run  # noqa: PLC0415 - loads rxdb
 
-        config.stash[_run] = Run(config)
+        run = config.stash[_run] = Run(config)
+        if not hasattr(config, "workerinput"):  # the reports of workers arrive at their controller
+            files: Any = config.getoption("rx_grid")
+            config.pluginmanager.register(Grid(run.labels, files, config.invocation_params.dir))
     return config.stash[_run]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(
+    session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Add the tests of migrations, and let all reports say their database."""
+    if _has_migrations(config):
+        from rxdb.testing import migrations  # noqa: PLC0415 - few need it
+
+        items += migrations.items(session, get(config))
+    if _run in config.stash:
+        from rxdb.testing.grid import describe  # noqa: PLC0415 - loads rxdb
+
+        describe(items)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test that uses a database once on each."""
     if "rx_backend" in metafunc.fixturenames:
-        backends = get(metafunc.config).backends
-        metafunc.parametrize("rx_backend", [b.label for b in backends], scope="session")
+        metafunc.parametrize("rx_backend", get(metafunc.config).labels, scope="session")
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
@@ -16,9 +16,11 @@ from rxdb.errors import RxdbError, suggest
 from rxdb.testing.databases import SCHEMAS, Databases, Servers, backends, needs_own, settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from rxdb.dialect import Target
+
+Result = TypeVar("Result")
 
 OWN = "rx_commits"
 """The mark of a test that needs a database of its own."""
@@ -42,6 +44,7 @@ class Run:
             raise pytest.UsageError(str(error)) from error
         urls = getattr(config, "workerinput", {}).get("rx_servers")
         self.servers = Servers(self.backends, urls)
+        self.labels = [backend.label for backend in self.backends]
         self._folder: Path | None = None
         self._databases: dict[str, Databases] = {}
 
@@ -63,16 +66,16 @@ class Run:
         databases = self.databases(label)
         is_marked = request.node.get_closest_marker(OWN) is not None
         is_own = is_marked or "rx_database" in request.fixturenames
-        with _told(), _application():
+        with _application():
             if is_own or needs_own(databases.backend):
-                url = databases.filled()
+                url = _made(databases.filled)
                 try:
                     with _configured(url):
                         yield databases.target(url)
                 finally:
                     databases.drop(url)
                 return
-            url, isolation = databases.isolated()
+            url, isolation = _made(databases.isolated)
             with _configured(url):
                 engine.stand_in(isolation.find)
                 try:
@@ -83,13 +86,14 @@ class Run:
                         databases.spoilt()
 
     @contextmanager
-    def empty(self, label: str) -> Iterator[str]:
-        """Make a database without tables."""
+    def empty(self, label: str, *, is_configured: bool = False) -> Iterator[str]:
+        """Make a database without tables; it is the configured one where that is asked for."""
         databases = self.databases(label)
-        with _told():
-            url = databases.empty()
+        with _application():
+            url = _made(databases.empty)
             try:
-                yield url
+                with _configured(url) if is_configured else nullcontext():
+                    yield url
             finally:
                 databases.drop(url)
 
@@ -123,15 +127,10 @@ def _configured(url: str) -> Iterator[None]:
         configuration.set_config(before)
 
 
-@contextmanager
-def _told() -> Iterator[None]:
-    """Say what cannot be had as a sentence, without a traceback."""
-    from rxdb.testing.databases import BackendError  # noqa: PLC0415 - beside its use
-
-    problem = ""
+def _made(make: Callable[[], Result]) -> Result:
+    """Make a database; say in a sentence, without a traceback, what stands in the way."""
     try:
-        yield
-    except BackendError as error:
+        return make()
+    except RxdbError as error:
         problem = str(error)
-    if problem:
-        pytest.fail(problem, pytrace=False)
+    pytest.fail(problem, pytrace=False)

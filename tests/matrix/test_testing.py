@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import sys
+
 import pytest
 
 from rxdb import Feature, registry
@@ -208,6 +211,60 @@ def test_creates(rx_engine):
 def test_sees_nothing_of_it(rx_engine):
     assert names() == []
     assert not inspect(rx_engine).has_table("other")
+"""
+
+
+def test_migrations_are_tested_and_told_in_a_grid(backend: str, project: pytest.Pytester) -> None:
+    project.makepyfile(rxconfig=RXCONFIG)
+    project.run(sys.executable, "-m", "rxdb", "db", "init", timeout=60)
+    options = ("--rx-migrations", "--rx-grid=grid.md", "--rx-grid=grid.html", "test_skips.py")
+    project.makepyfile(test_skips=SKIPS)
+    run(project, backend, *options).assert_outcomes(passed=5, skipped=1)
+    (script,) = project.path.glob("alembic/versions/*.py")
+    script.write_text(re.sub("op.drop_table.*", "pass", script.read_text()))
+    project.makepyfile(models=MODELS + "    power: int = 0\n")
+    result = run(project, backend, *options)
+    result.assert_outcomes(passed=3, failed=2, skipped=1)
+    page = (project.path / "grid.md").read_text()
+    assert page == GRID.replace("BACKEND", backend)
+    assert '<td class="failed">failed<small>' in (project.path / "grid.html").read_text()
+
+
+RXCONFIG = """
+import rxdb as rx
+config = rx.Config(db_url="sqlite:///own.db", models=["models"])
+"""
+
+SKIPS = """
+import pytest
+import rxdb as rx
+from sqlalchemy import text
+from rxdb.migrations import database
+
+def test_skips(rx_db):
+    pytest.skip("not | today")
+
+def test_the_tables_come_from_the_migrations(rx_db):
+    def count(engine):
+        with engine.connect() as connection:
+            return connection.scalar(text("SELECT count(*) FROM alembic_version"))
+    assert database.with_engine(rx_db, count) == 1
+"""
+
+GRID = """\
+# What passed on which database
+
+| Test | BACKEND |
+| --- | --- |
+| **Total** | 3 passed, 2 failed, 1 skipped |
+| `migrations::all_is_taken_back_and_applied_again` | **failed**: After all revisions were taken \
+back, there still is: hero. |
+| `migrations::an_empty_database_is_upgraded` | passed |
+| `migrations::the_models_say_the_same` | **failed**: The models differ from the migrations: \
+Column hero.power was added. Run: rxdb db makemigrations |
+| `migrations::there_is_one_head` | passed |
+| `test_skips.py::test_skips` | skipped: not \\| today |
+| `test_skips.py::test_the_tables_come_from_the_migrations` | passed |
 """
 
 

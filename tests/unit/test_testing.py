@@ -177,6 +177,75 @@ def test_two_transactions_that_cannot_be_kept_apart_are_an_error(project: pytest
     result.stdout.fnmatch_lines(["*OverlappingTransactions: A transaction was rolled back*"])
 
 
+def test_migrations_that_are_not_there_are_an_error(project: pytest.Pytester) -> None:
+    result = run(project, "--rx-migrations")
+    assert result.ret != 0
+    assert "--rx-migrations: " in result.stdout.str() + result.stderr.str()
+    assert "rxdb db init" in result.stdout.str() + result.stderr.str()
+
+
+def test_two_heads_are_found(project: pytest.Pytester) -> None:
+    project.makepyfile(rxconfig="import rxdb as rx\nconfig = rx.Config(models=['models'])")
+    project.run(sys.executable, "-m", "rxdb", "db", "init", timeout=60)
+    (script,) = project.path.glob("alembic/versions/*.py")
+    for name in ("one", "two"):
+        script.with_name(f"{name}.py").write_text(
+            f"revision = {name!r}\ndown_revision = {script.name.partition('_')[0]!r}\n"
+            "def upgrade() -> None: ...\ndef downgrade() -> None: ...\n"
+        )
+    project.makeini("[pytest]\npythonpath = .\nrx_migrations = true\n")
+    result = run(project)
+    result.assert_outcomes(failed=4)
+    result.stdout.fnmatch_lines(["*there_is_one_head*", "*several heads*rxdb db merge*"])
+
+
+@pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["alone", "two workers"])
+def test_the_grid_tells_what_passed_where(
+    workers: tuple[str, ...], project: pytest.Pytester
+) -> None:
+    project.makepyfile(
+        "import pytest\n"
+        "import models\n"
+        "def test_fails_on_one(rx_db, rx_backend):\n"
+        "    assert rx_backend == 'sqlite', '<b> postgresql://me:secret@h/'\n"
+        "@pytest.mark.parametrize('x', [1, 'a-b'])\n"
+        "def test_skips(rx_db, x):\n"
+        "    if x == 1: pytest.skip('not | today')\n"
+        "@pytest.mark.xfail(reason='known')\n"
+        "def test_is_known(rx_empty):\n"
+        "    raise ValueError\n"
+        "def test_without_a_database():\n"
+        "    pass\n"
+    )
+    file = "test_the_grid_tells_what_passed_where.py"
+    options = ("--rx-db=sqlite,duckdb", "--rx-grid=grid.md", "--rx-grid=grid.html", *workers)
+    result = run(project, *options)
+    result.assert_outcomes(passed=4, failed=1, skipped=2, xfailed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "sqlite  2 passed, 1 skipped, 1 xfailed",
+            "duckdb  1 passed, 1 failed, 1 skipped, 1 xfailed",
+        ]
+    )
+    assert (project.path / "grid.md").read_text() == GRID.replace("FILE", file)
+    page = (project.path / "grid.html").read_text()
+    assert "AssertionError: &lt;b&gt; postgresql://me:***@h/" in page
+    assert "secret" not in page
+
+
+GRID = """\
+# What passed on which database
+
+| Test | sqlite | duckdb |
+| --- | --- | --- |
+| **Total** | 2 passed, 1 skipped, 1 xfailed | 1 passed, 1 failed, 1 skipped, 1 xfailed |
+| `FILE::test_fails_on_one` | passed | **failed**: AssertionError: <b> postgresql://me:***@h/ |
+| `FILE::test_is_known` | **xfailed**: known | **xfailed**: known |
+| `FILE::test_skips[1]` | skipped: not \\| today | skipped: not \\| today |
+| `FILE::test_skips[a-b]` | passed | passed |
+"""
+
+
 READ = [
     ("sqlite", ["sqlite"]),
     ("sqlite,postgresql+asyncpg", ["sqlite", "postgresql+asyncpg"]),
