@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from rxdb.errors import NotAnswering as NotAnswering
     from rxdb.errors import NotInitialized as NotInitialized
     from rxdb.errors import NotNullViolation as NotNullViolation
+    from rxdb.errors import NotPortable as NotPortable
     from rxdb.errors import OutsideTransaction as OutsideTransaction
     from rxdb.errors import PoolTimeout as PoolTimeout
     from rxdb.errors import ReadOnly as ReadOnly
@@ -81,6 +82,8 @@ if TYPE_CHECKING:
     from rxdb.errors import UnknownDriver as UnknownDriver
     from rxdb.errors import UnknownOption as UnknownOption
     from rxdb.errors import UnknownRevision as UnknownRevision
+    from rxdb.linting import Finding as Finding
+    from rxdb.linting import check_models as check_models
     from rxdb.migrations.state import SchemaState as SchemaState
     from rxdb.migrations.state import check_schema as check_schema
     from rxdb.migrations.state import ready as ready
@@ -146,6 +149,7 @@ _HOMES = {
         "NotAnswering",
         "NotInitialized",
         "NotNullViolation",
+        "NotPortable",
         "OutsideTransaction",
         "PoolTimeout",
         "ReadOnly",
@@ -162,6 +166,7 @@ _HOMES = {
         "UnknownOption",
         "UnknownRevision",
     ),
+    "rxdb.linting": ("Finding", "check_models"),
     "rxdb.migrations.state": ("SchemaState", "check_schema", "ready"),
     "rxdb.migrations.waiting": ("wait",),
     "rxdb.model": ("Model", "ModelRegistry", "create_all"),

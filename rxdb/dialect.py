@@ -374,6 +374,112 @@ def no_details(error: BaseException) -> Details:
     return Details()
 
 
+def accepted(type_: TypeEngine[Any], default: str) -> str:
+    """Take each default."""
+    return ""
+
+
+def related(child: str, parent: str) -> bool:
+    """Let a foreign key compare any two types."""
+    return True
+
+
+def told_apart(column: Column[Any], name: str) -> bool:
+    """See the difference between upper and lower case."""
+    return False
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rules:
+    """What a backend refuses in a model, or takes for something else; by default nothing.
+
+    :mod:`rxdb.linting` asks, without a server; ``tests/matrix/test_linting.py`` has each answer
+    proven by the real one. A *kind* of name is ``table``, ``column``, ``index``, ``unique``,
+    ``check``, ``foreign key`` or ``primary key``, a kind of key one of ``primary key``, ``unique``
+    and ``index``. Patterns match a whole text, in upper or lower case.
+    """
+
+    longest_name: int | None = None
+    """How long a name may be."""
+
+    names_in_bytes: bool = False
+    """Whether that counts bytes of UTF-8, not letters."""
+
+    cuts_names: bool = False
+    """Whether the server cuts a longer name instead of refusing it."""
+
+    one_name: tuple[frozenset[str], ...] = ()
+    """Kinds that share one list of names in a schema."""
+
+    one_name_in_table: tuple[frozenset[str], ...] = ()
+    """Kinds that share one list of names in a table."""
+
+    case_blind: frozenset[str] = frozenset()
+    """Kinds whose names are equal when they differ in case only."""
+
+    taken_names: Mapping[str, str] = field(default_factory=dict)
+    """For a kind the pattern of names that the server keeps for itself."""
+
+    missing_types: str = ""
+    """The pattern of types that SQLAlchemy writes and the server does not have."""
+
+    widest_number: tuple[int, int] | None = None
+    """The digits of a NUMERIC in all, and after the point, at most."""
+
+    longest_char: int | None = None
+    """The letters of a CHAR, at most."""
+
+    coarse_time: str = ""
+    """The pattern of types that keep no microseconds."""
+
+    until_2038: str = ""
+    """The pattern of types that end on 2038-01-19."""
+
+    keeps_time_zone: bool = True
+    """Whether ``DateTime(timezone=True)`` keeps which moment was meant."""
+
+    functions: frozenset[str] = frozenset()
+    """Those of the functions that some backends have and others lack which this one has."""
+
+    foreign_words: str = ""
+    """The pattern of operators and words of other backends, found anywhere outside of texts."""
+
+    refuses_default: Callable[[TypeEngine[Any], str], str] = accepted
+    """Why a column of this type cannot have this default, or an empty text."""
+
+    longest_key: Mapping[str, int] = field(default_factory=dict)
+    """For a kind of key how many bytes it may have."""
+
+    letter: int = 1
+    """The bytes that a key reserves for each letter of a text."""
+
+    cuts_keys: frozenset[str] = frozenset()
+    """Kinds of keys in which a column that is too long is cut, not refused."""
+
+    no_key: Mapping[str, str] = field(default_factory=dict)
+    """For a kind of key the pattern of types that it cannot hold."""
+
+    longest_row: int | None = None
+    """The bytes of a row, not counting what is kept outside of it."""
+
+    ignored_actions: frozenset[str] = frozenset()
+    """The words after ON DELETE and ON UPDATE that do nothing here."""
+
+    defers: bool = True
+    """Whether a foreign key can wait until COMMIT."""
+
+    refers: Callable[[str, str], bool] = related
+    """Whether a column of the first type can refer to one of the second; both as they are written
+    in CREATE TABLE."""
+
+    collations: str = ""
+    """The pattern of collations that may be there; empty where none is known."""
+
+    ignores_case: Callable[[Column[Any], str], bool] = told_apart
+    """Whether ``Bob`` and ``bob`` are one value in a column of text; *name* is the backend's, as
+    the options of a table begin."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Dialect:
     """Everything rxdb knows about one database backend. Two are equal only when they are one."""
@@ -471,6 +577,9 @@ class Dialect:
     """Let SQLAlchemy's dialect, of an engine or on its own, write and read types so that they mean
     here what they mean elsewhere. SQL that is only written down is spelled by it too. The URL may
     hold nothing but the backend's name."""
+
+    rules: Rules | None = None
+    """What the tables of a model can be; None where nobody has looked."""
 
     prepare: Callable[[Engine, Target], None] = nothing
     """Attach the SQLAlchemy events that the backend needs."""

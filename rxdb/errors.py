@@ -406,6 +406,10 @@ class SchemaOutdated(MigrationError):
     """The database is not at the newest revision."""
 
 
+class NotPortable(RxdbError):
+    """Something in the models fails, or means something else, on one of the targets."""
+
+
 class DataLoss(MigrationError):
     """A migration would lose rows or values, and nobody allowed it."""
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rxdb_dialects._mysql_replicas import has_passed, standing_of, where
+from rxdb_dialects._mysql_rules import MARIADB
 from rxdb_dialects.mysql import dialect as mysql
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ dialect = replace(
     aliases=(),
     drivers=tuple(replace(d, package=PACKAGES.get(d.package, d.package)) for d in mysql.drivers),
     oldest=(10, 6),
+    rules=MARIADB,
     standing=standing_of("SHOW ALL SLAVES STATUS", STANDS_AT),
     position=position,
     has_reached=has_passed,

@@ -41,6 +41,7 @@ from rxdb.errors import (
 from rxdb_dialects import _mysql_rollbacks
 from rxdb_dialects._mysql_load import LOADS, LOCAL_FILES
 from rxdb_dialects._mysql_replicas import has_executed, standing_of, where
+from rxdb_dialects._mysql_rules import MYSQL
 from rxdb_dialects._mysql_types import WIDEST, keep_meaning
 
 if TYPE_CHECKING:
@@ -658,6 +659,7 @@ dialect = Dialect(
     position=position,
     has_reached=has_executed,
     keep_meaning=keep_meaning,
+    rules=MYSQL,
     prepare=prepare,
     migration_lock=migration_lock,
     has_session_locks=has_session_locks,

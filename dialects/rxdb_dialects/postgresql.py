@@ -15,6 +15,7 @@ from rxdb.dialect import (
     Dialect,
     Driver,
     Limits,
+    Rules,
     Standing,
     Target,
     execute,
@@ -451,6 +452,60 @@ def clone(connection: Connection, source: str, copy: str) -> None:
     connection.exec_driver_sql(f'CREATE DATABASE "{copy}" TEMPLATE "{source}"')
 
 
+NUMBER = re.compile(r"[-\d.]+")
+
+FAMILIES = (
+    {"BIGINT", "BIGSERIAL", "INTEGER", "SERIAL", "SMALLINT", "SMALLSERIAL"},
+    {"CHAR", "TEXT", "VARCHAR"},
+    {"DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "TIMESTAMP WITHOUT TIME ZONE"},
+)
+"""Types that can be compared with each other."""
+
+
+def refuses_default(type_: TypeEngine[Any], default: str) -> str:
+    """Know that a number is no boolean."""
+    import sqlalchemy as sa
+
+    is_number = NUMBER.fullmatch(default.strip("()"))
+    return "a number is no boolean there" if isinstance(type_, sa.Boolean) and is_number else ""
+
+
+def refers(child: str, parent: str) -> bool:
+    """Ask for types that can be compared."""
+    first, second = (re.sub(r"\(.*?\)| COLLATE .*", "", text).upper() for text in (child, parent))
+    return first == second or any({first, second} <= family for family in FAMILIES)
+
+
+RULES = Rules(
+    longest_name=63,
+    names_in_bytes=True,
+    cuts_names=True,
+    one_name=(frozenset({"index", "primary key", "table", "unique"}),),
+    one_name_in_table=(
+        frozenset({"check", "foreign key", "primary key", "unique"}),
+        frozenset({"column"}),
+    ),
+    taken_names={"column": "(?-i:cmax|cmin|ctid|tableoid|xmax|xmin)"},
+    missing_types=r"(BINARY|CLOB|NCHAR|NVARCHAR|VARBINARY)\b.*",
+    widest_number=(1000, 1000),
+    coarse_time=r"(TIMESTAMP|TIME)\([0-5]\).*",
+    functions=frozenset(
+        {
+            *("btrim", "cardinality", "char_length", "clock_timestamp", "date_trunc"),
+            *("gen_random_uuid", "greatest", "json_array_length", "jsonb_build_object"),
+            *("jsonb_typeof", "left", "now", "random", "statement_timestamp", "timezone"),
+            *("to_tsvector", "transaction_timestamp", "uuid_generate_v4"),
+        }
+    ),
+    foreign_words=r"`|<=>|\bGLOB\b|\bREGEXP\b|\bRLIKE\b",
+    refuses_default=refuses_default,
+    # A third of a page, of what compression has left (its manual, "B-Tree Indexes").
+    longest_key=dict.fromkeys(("primary key", "unique", "index"), 2704),
+    no_key=dict.fromkeys(("primary key", "unique", "index"), "JSON"),
+    refers=refers,
+    collations=r"(?!(nocase|binary|rtrim|rxdb_decimal|(utf8|utf8mb[34]|latin\d|ascii)_\w+)$).*",
+)
+
 dialect = Dialect(
     name="postgresql",
     title="PostgreSQL",
@@ -503,6 +558,7 @@ dialect = Dialect(
     translate=translate,
     engine_options=engine_options,
     keep_meaning=make_collation,
+    rules=RULES,
     prepare=prepare,
     is_pooled=is_pooled,
     standing=standing,

@@ -24,6 +24,7 @@ from rxdb.dialect import (
     Driver,
     Feature,
     Limits,
+    Rules,
     Target,
     execute,
     run,
@@ -665,6 +666,20 @@ def exact(text: str, dialect: SQLAlchemyDialect) -> str:
     return f"({text} COLLATE BINARY)"
 
 
+def refuses_default(type_: TypeEngine[Any], default: str) -> str:
+    """Know what the CHECK of the type refuses when a row is written."""
+    import sqlalchemy as sa
+
+    is_text = default.startswith("'")
+    if is_text and not re.fullmatch("'(?:[^']|'')*'", default):
+        return "it is an expression there only in parentheses"
+    if isinstance(type_, sa.Boolean) and is_text and default not in {"'0'", "'1'"}:
+        return "a boolean is 0 or 1 there"
+    if isinstance(type_, sa.LargeBinary) and is_text:
+        return "a text is no bytes there"
+    return ""
+
+
 def neutral_type(type_: TypeEngine[Any]) -> TypeEngine[Any] | None:
     """Say which of SQLAlchemy's types a column was made from."""
     import sqlalchemy as sa
@@ -672,6 +687,24 @@ def neutral_type(type_: TypeEngine[Any]) -> TypeEngine[Any] | None:
     is_uuid = isinstance(type_, sa.CHAR) and type_.length == UUID_LENGTH
     return sa.Uuid() if is_uuid else None
 
+
+RULES = Rules(
+    one_name=(frozenset({"table", "index"}),),
+    one_name_in_table=(frozenset({"column"}),),
+    case_blind=frozenset({"column", "index", "table"}),
+    taken_names={"table": "sqlite_.*"},
+    keeps_time_zone=False,
+    functions=frozenset(
+        {
+            *("datetime", "hex", "ifnull", "instr", "json_array_length", "json_extract"),
+            *("json_valid", "julianday", "random", "randomblob", "strftime", "typeof"),
+        }
+    ),
+    foreign_words=r"::|<=>|\bILIKE\b|\bSIMILAR TO\b|\bRLIKE\b|!?~\*?\s*''|\blocaltime(stamp)?\b",
+    refuses_default=refuses_default,
+    collations="BINARY|NOCASE|RTRIM|rxdb_decimal",
+)
+"""What SQLite refuses or takes for something else; a name can have any length."""
 
 UUID_LENGTH = 32
 """Characters: SQLAlchemy keeps a UUID as hexadecimal digits where there is no type for it."""
@@ -734,6 +767,7 @@ dialect = Dialect(
     translate=translate,
     engine_options=engine_options,
     keep_meaning=keep_meaning,
+    rules=RULES,
     prepare=prepare,
     begin_snapshot="BEGIN",
     migration_lock=migration_lock,

@@ -14,7 +14,8 @@ fails prints ``error`` too, with ``kind``, the name of the error's class, and ``
 - ``status``: ``database``, ``state`` and ``revisions``; ``history``, ``heads``: ``revisions``,
   each with ``id``, ``message``, ``path``, ``follows``, ``is_head``; in ``status`` also
   ``applied`` and ``applied_at``;
-- ``check``: ``state``, ``differences`` and ``targets`` (``target``, ``works``, ``problem``);
+- ``check``: ``findings`` (the fields of :class:`rxdb.Finding`), ``state``, ``differences`` and
+  ``targets`` (``target``, ``works``, ``problem``);
 - ``repair``: ``half`` (``revision``, ``direction``, ``done``, ``total``, ``statements``), ``next``;
 - ``wait``: ``answers``.
 """
@@ -28,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rxdb.cli.output import Progress, named, place, verb
-from rxdb.errors import SchemaOutdated, TablesExist, hide
+from rxdb.errors import NotPortable, SchemaOutdated, TablesExist, hide
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -460,16 +461,23 @@ def _database(url: str | None) -> str:
 
 @verb(command, "check")
 @click.option("--targets", metavar="a,b,c", help="Backends to try, instead of Config.targets.")
-def check(output: Output, url: str | None, targets: str | None) -> None:
-    """Fail unless the database is at head, equal to the models, and all revisions compile.
+@click.option("--models-only", is_flag=True, help="Look at the models, and at no database.")
+def check(output: Output, url: str | None, targets: str | None, models_only: bool) -> None:
+    """Fail unless the database is at head, equal to the models, and all works on all targets.
 
-    They are compiled for each of Config.targets or --targets, such as sqlite,postgresql,mysql.
+    The targets are Config.targets or --targets, such as sqlite,postgresql,mysql. It is told what in
+    the models would fail or mean something else there, and all revisions are compiled for them.
     """
     from rxdb import migrations  # noqa: PLC0415
     from rxdb.migrations.state import check_schema  # noqa: PLC0415
 
     wanted = [name.strip() for name in targets.split(",") if name.strip()] if targets else None
-    output.data |= {"state": None, "differences": None, "targets": []}
+    output.data |= {"findings": [], "state": None, "differences": None, "targets": []}
+    findings = _lint(output, wanted, url, models_only=models_only)
+    if models_only:
+        if findings:
+            raise NotPortable(findings)
+        return
     now = check_schema(url)
     if now.name == "no migrations":
         migrations.history()  # raises what says so
@@ -493,7 +501,37 @@ def check(output: Output, url: str | None, targets: str | None) -> None:
         else:
             problems.append(f"The revisions do not work on {one.target}: {one.problem}")
     if problems:
-        raise SchemaOutdated("\n".join(problems))
+        raise SchemaOutdated("\n".join([*problems, *filter(None, [findings])]))
+    if findings:
+        raise NotPortable(findings)
+
+
+def _lint(output: Output, wanted: list[str] | None, url: str | None, *, models_only: bool) -> str:
+    """Tell what is found in the models for the targets; return the sentence that sums it up."""
+    from rxdb import config  # noqa: PLC0415
+    from rxdb.linting import check_models, dialects  # noqa: PLC0415
+    from rxdb.migrations import models  # noqa: PLC0415
+
+    own: list[Any] = [url if url is not None else config.database().url] if models_only else []
+    targets = wanted or config.get_config().targets or own
+    if not targets:
+        return ""
+    found = check_models(targets, models.load())
+    output.data["findings"] = [asdict(one) for one in found]
+    for one in found:
+        heading, problem, fix = str(one).splitlines()
+        output.line(heading, fg="yellow", bold=True)
+        output.line(problem)
+        output.line(fix, dim=True)
+    titles = ", ".join(dialect.title for dialect in dialects(targets))
+    if not found:
+        output.line(f"Nothing is found in the models for {titles}.", fg="green")
+        return ""
+    things = "1 thing is" if len(found) == 1 else f"{len(found)} things are"
+    return (
+        f"{things} found in the models for {titles}. What is meant can be allowed: "
+        f'info={{"rxdb_allow": ["{found[0].code}"]}}'
+    )
 
 
 @verb(command, "repair")
