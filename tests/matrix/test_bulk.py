@@ -7,6 +7,7 @@ import datetime as dt
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from enum import Enum
+from itertools import cycle, islice
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +15,7 @@ import pytest
 from conftest import OpenSession
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Column, Engine, Integer, Numeric, event, func, text
+from sqlalchemy import Column, Engine, Integer, MetaData, Numeric, Table, event, func, text
 from sqlmodel import Field, Relationship, Session, col, select
 
 import rxdb as rx
@@ -64,6 +65,13 @@ class Numbered(rx.Model, table=True):
         default=None, sa_column=Column(Integer, server_default=text("5"), nullable=False)
     )
     upper: str | None = Field(default_factory=lambda: "fresh", max_length=9)
+
+
+class Measure(rx.Model, table=True):
+    __tablename__ = "bulk_measure"
+
+    number: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    size: float
 
 
 TABLES = [Owner, Thing, Numbered]
@@ -195,14 +203,15 @@ def test_a_refused_row_is_named_and_nothing_of_the_call_stays(session: Session) 
 
 
 @pytest.mark.needs(Feature.SAVEPOINTS)
-def test_a_value_that_a_server_refuses_is_named(session: Session) -> None:
-    rows: list[dict[str, Any]] = [{"number": n, "owner_number": None} for n in range(20)]
+@pytest.mark.parametrize("count", [20, 500])
+def test_a_value_that_a_server_refuses_is_named(session: Session, count: int) -> None:
+    rows: list[dict[str, Any]] = [{"number": n, "owner_number": None} for n in range(count)]
     rows[13]["owner_number"] = 5
     with pytest.raises(rx.ForeignKeyViolation) as failed:
         rx.bulk_insert(session, Thing, rows)
     assert failed.value.row == 13  # type: ignore[attr-defined]
     assert names(session) == []
-    nothing: list[dict[str, Any]] = [{"number": n, "count": n} for n in range(20)]
+    nothing: list[dict[str, Any]] = [{"number": n, "count": n} for n in range(count)]
     nothing[13]["count"] = None
     with pytest.raises(rx.NotNullViolation) as failed_too:
         rx.bulk_insert(session, Thing, nothing)
@@ -242,6 +251,15 @@ def test_a_text_that_not_every_server_keeps_is_named(session: Session) -> None:
     assert names(session) == []
 
 
+@pytest.mark.needs(Feature.SAVEPOINTS, Feature.STRICT_TYPES)
+def test_a_number_of_too_many_bits_is_named(session: Session) -> None:
+    rows = [{"number": n, "count": 2**32 if n == 333 else n} for n in range(500)]
+    with pytest.raises(rx.BadValue) as failed:
+        rx.bulk_insert(session, Thing, rows)
+    assert failed.value.row == 333  # type: ignore[attr-defined]
+    assert names(session) == []
+
+
 def test_numbers_of_several_types_are_one_statement(session: Session) -> None:
     rows = [{"number": n, "size": n if n % 3 else n / 4} for n in range(60)]
     told = watched(session)
@@ -255,10 +273,22 @@ def test_numbers_of_several_types_are_one_statement(session: Session) -> None:
 
 def test_what_watches_an_engine_sees_the_statement(session: Session) -> None:
     told = watched(session)
-    rx.bulk_insert(session, Thing, dictionaries(60))
+    rx.bulk_insert(session, Thing, dictionaries(200))
     assert len(told) == 1
-    rx.bulk_insert(session, Thing, dictionaries(60, 60), batch=20)
+    rx.bulk_insert(session, Thing, dictionaries(600, 200), batch=200)
     assert len(told) == 4
+
+
+def test_a_table_may_have_other_types_than_its_model(session: Session) -> None:
+    key = Column("number", Integer, primary_key=True, autoincrement=False)
+    table = Table("bulk_measure", MetaData(), key, Column("size", Numeric(12, 2)))
+    table.create(session.connection())
+    rows = [{"number": n, "size": n / 4} for n in range(150)]
+    assert rx.bulk_insert(session, Measure, rows) == 150
+    found = session.exec(select(Measure.number, Measure.size)).all()
+    assert sorted((number, float(size)) for number, size in found) == [
+        (row["number"], row["size"]) for row in rows
+    ]
 
 
 def watched(session: Session) -> list[str]:
@@ -365,10 +395,13 @@ def test_values_come_out_as_with_session_add(session: Session) -> None:
         session.add_all([Thing(**row) for row in full])
         session.flush()
         rx.bulk_insert(session, Thing, [Thing(**row) for row in shifted])
-        rx.bulk_insert(session, Thing, [{**row, "number": row["number"] + 500} for row in shifted])
+        many = [{**row, "number": n} for n, row in enumerate(islice(cycle(full), 150), 1000)]
+        rx.bulk_insert(session, Thing, many)
         columns = [getattr(Thing, name) for name in FIELDS if name != "number"]
         query = select(*columns).order_by(col(Thing.number))
         found = [tuple(row) for row in session.exec(query).all()]
-        assert found[: len(full)] == found[len(full) : 2 * len(full)] == found[2 * len(full) :]
+        added = found[: len(full)]
+        assert found[len(full) : 2 * len(full)] == added
+        assert found[2 * len(full) :] == list(islice(cycle(added), 150))
 
     check()
