@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
+from itertools import chain, repeat
 from pathlib import Path
 from uuid import uuid4
 
@@ -34,8 +35,9 @@ VERSIONS = ("SQLAlchemy", "SQLModel", "psycopg", "PyMySQL")
 
 ROWS = 100_000
 FEW = 10
-"""``add_all`` gets this part of the rows, and ``merge`` a tenth of that; their times are
-multiplied, so that they do not take most of the run."""
+"""Of many more rows ``add_all`` gets this part, and ``merge`` a fifth of that part always; their
+times are multiplied, so that they do not take most of the run. The round that warms up has this
+part of the rows for all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,9 +116,10 @@ def contestant(
     name: str, at: Worker, called: str, url: str, count: int, part: int = 1
 ) -> Contestant:
     """Return a contestant that writes a part of the rows; its time is that of all."""
+    sizes = chain([count // part // FEW], repeat(count // part))
 
     def run() -> float:
-        rows = count // part
+        rows = next(sizes)
         return part * at.run(called, rows, url=url, count=rows)
 
     return Contestant(name=name, run=run)
@@ -124,13 +127,15 @@ def contestant(
 
 def insert(server: Server, at: Worker, url: str, rows: int, rounds: int) -> Case:
     """Insert rows into an empty table."""
+    part = 1 if rows <= ROWS else FEW
+    note = f"add_all wrote {rows // part:,} rows, and its time is multiplied by {part}."
     return Case(
         title=f"Insert {rows:,} rows of 8 columns, {server.title}",
         contestants=[
             contestant("rx.bulk_insert", at, "bulk_insert", url, rows),
             contestant(server.raw, at, "raw", url, rows),
             contestant("Core's insert", at, "core_insert", url, rows),
-            contestant("add_all", at, "add_all", url, rows, FEW),
+            contestant("add_all", at, "add_all", url, rows, part),
         ],
         goals=[
             Goal(contestant="rx.bulk_insert", peer=server.raw, at_most=rounded(server.best)),
@@ -138,7 +143,7 @@ def insert(server: Server, at: Worker, url: str, rows: int, rounds: int) -> Case
             Goal(contestant="rx.bulk_insert", peer="add_all", at_most=1 / 8),
         ],
         rounds=rounds,
-        note=f"add_all wrote {rows // FEW:,} rows, and its time is multiplied by {FEW}.",
+        note=note if part > 1 else "",
     )
 
 

@@ -136,12 +136,11 @@ def raw(url: str, count: int) -> runner.Work:
 
 
 def raw_sqlite(connection: Any, rows: list[tuple[Any, ...]]) -> None:
-    """Call executemany, with the conversions of the columns' types, row by row."""
-    dialect = rx.get_engine("sqlite://").dialect
-    types: list[Any] = [TABLE.columns[name].type for name in COLUMNS]
-    found = [type_._cached_bind_processor(dialect) for type_ in types]
-    kept = [convert or (lambda value: value) for convert in found]
-    values = (tuple(c(v) for c, v in zip(kept, values, strict=True)) for values in rows)
+    """Call executemany, with the conversions written down for these columns."""
+    values = (
+        (a, b, c, d, e, float(f), g.replace(tzinfo=None).isoformat(" ", "microseconds"), int(h))
+        for a, b, c, d, e, f, g, h in rows
+    )
     marks = ", ".join("?" * len(COLUMNS))
     cursor = connection.cursor()
     cursor.execute("BEGIN IMMEDIATE")
