@@ -2,8 +2,8 @@
 
 psycopg prepares what a connection has executed five times. PostgreSQL refuses to execute that once
 the type of a column that it returns has changed: "cached plan must not change result type". With
-the ROLLBACK of a transaction psycopg forgets what it has prepared. Where there is no transaction,
-as in a read-only session, it would go on failing for as long as the connection lives.
+the ROLLBACK of a transaction psycopg forgets what it has prepared. Where there is none, as in a
+read-only session, the statement would go on failing for as long as the connection lives.
 """
 
 from __future__ import annotations
@@ -16,10 +16,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sqlalchemy import Engine
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.pool import ConnectionPoolEntry
 
 REFUSED_BY = "RevalidateCachedQuery"
 """The server's function that refuses, which it tells in each language; the code, 0A000, is that of
 all that PostgreSQL does not support."""
+
+
+STALE = "rxdb_stale"
+"""What the record of a connection is marked with until psycopg has forgotten what it prepared: the
+end of a snapshot, a ROLLBACK that is said as a statement, does not always let it do so."""
 
 
 def is_stale(error: BaseException) -> bool:
@@ -33,23 +40,38 @@ def is_stale(error: BaseException) -> bool:
 
 
 def prepare_anew(engine: Engine) -> None:
-    """Execute such a statement again where it was no part of a transaction."""
+    """Execute such a statement again where nothing of its transaction was before it."""
+    from sqlalchemy import event
+
     dialect: Any = engine.dialect
     for name in ("do_execute", "do_execute_no_params"):
         setattr(dialect, name, _again(getattr(dialect, name), dialect.loaded_dbapi.Error))
 
+    @event.listens_for(engine, "reset")
+    def forget(connection: DBAPIConnection, record: ConnectionPoolEntry, state: Any) -> None:
+        if record.info.pop(STALE, False) and state.asyncio_safe:
+            connection.rollback()
+
 
 def _again(send: Callable[..., None], failure: type[Exception]) -> Callable[..., None]:
     """Return SQLAlchemy's *send*, whose last argument is the context of an execution."""
+    from psycopg.pq import TransactionStatus
 
     def send_again(*arguments: Any) -> None:
+        connection = arguments[-1].root_connection.connection
+        server = connection.driver_connection.pgconn
+        is_first = server.transaction_status == TransactionStatus.IDLE
         try:
             send(*arguments)
         except failure as error:
-            connection = arguments[-1].root_connection.connection.dbapi_connection
-            if not connection.autocommit or not is_stale(error):
+            if not is_stale(error):
                 raise
-            execute(connection, "DEALLOCATE ALL")  # psycopg forgets its own when it sees the answer
+            if not is_first:
+                connection.info[STALE] = True
+                raise
+            if server.transaction_status == TransactionStatus.IDLE:  # in AUTOCOMMIT
+                execute(connection, "DEALLOCATE ALL")  # psycopg forgets when it sees the answer
+            connection.rollback()
             send(*arguments)
 
     return send_again
