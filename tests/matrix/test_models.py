@@ -6,7 +6,19 @@ Without ``from __future__ import annotations``: SQLModel reads the annotations o
 import databases
 import pytest
 from conftest import OpenSession
-from sqlalchemy import CheckConstraint, Engine, Index, MetaData, UniqueConstraint, exc, inspect
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    Engine,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    Table,
+    UniqueConstraint,
+    exc,
+    inspect,
+)
 from sqlalchemy import select as core_select
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
 from sqlmodel import Field, Relationship, SQLModel, select
@@ -72,6 +84,21 @@ def test_the_database_numbers_the_rows(open_session: OpenSession) -> None:
     with open_session() as session:
         found = session.exec(select(Planet).order_by(Planet.id)).all()
         assert [(planet.id, planet.name) for planet in found] == [(1, "Venus"), (2, "Earth")]
+
+
+@pytest.mark.needs(Feature.GENERATED_KEYS)
+@pytest.mark.parametrize("kind", [SmallInteger, rx.BigInteger])
+def test_the_database_numbers_keys_of_each_size(engine: Engine, kind: type[Integer]) -> None:
+    table = Table("comet", MetaData(), Column("id", kind, primary_key=True), Column("a", Integer))
+    table.create(engine)
+    with engine.begin() as connection:
+        for number in (1, 2):
+            connection.execute(table.insert().values(a=number))
+        found = connection.execute(core_select(table).order_by(table.c.a)).all()
+        assert [tuple(row) for row in found] == [(1, 1), (2, 2)]
+        if kind is rx.BigInteger:
+            connection.execute(table.insert().values(id=10**12, a=3))
+            assert connection.scalar(core_select(table.c.id).where(table.c.a == 3)) == 10**12
 
 
 @pytest.mark.needs(Feature.GENERATED_KEYS)
