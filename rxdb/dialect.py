@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 class Feature(Enum):
     """Something a backend can do, beyond what SQLAlchemy's own dialect flags already say.
 
-    ``tests/matrix/test_features.py`` holds one probe for each, run on the real servers.
+    ``rxdb/testing/conformance.py`` holds one probe for each, run on the real servers.
     """
 
     ALTER_COLUMN = "change a column of an existing table in place"

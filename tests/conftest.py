@@ -8,6 +8,7 @@ that SQLAlchemy's own asynchronous side uses.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from rxdb import Feature, Target, config, registry
 from rxdb import engine as engines
 from rxdb.model import NAMING_CONVENTION, ModelRegistry
 
-pytest_plugins = ["pytester"]
+pytest_plugins = ["pytester", "rxdb.testing.plugin"]
 
 OpenSession = Callable[..., Session]
 
@@ -45,21 +46,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    if any(backend.endswith(databases.LEAVES_SOCKETS) for backend in config.getoption("backend")):
-        config.addinivalue_line("filterwarnings", "ignore:unclosed:ResourceWarning")
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "backend" not in metafunc.fixturenames:
-        return
-    chosen = metafunc.config.getoption("backend") or ["sqlite"]
+    """Hand the chosen servers on to rxdb's plug-in."""
+    chosen: Any = config.getoption("backend")
     for name in chosen:
         if name.partition("+")[0] not in databases.SERVERS:
             raise pytest.UsageError(
                 f"--backend={name}: there is no such server. Known: {', '.join(databases.SERVERS)}"
             )
-    metafunc.parametrize("backend", chosen, ids=lambda b: b.replace("+", "-"), scope="session")
+    if chosen:
+        config.option.rx_db = chosen
+    if any(backend.endswith(databases.LEAVES_SOCKETS) for backend in chosen):
+        config.addinivalue_line("filterwarnings", "ignore:unclosed:ResourceWarning")
+
+
+@pytest.fixture(scope="session")
+def backend(rx_backend: str, request: pytest.FixtureRequest) -> str:
+    """The server and driver under test. A server that nobody has started is started now."""
+    from rxdb.testing import plugin  # not above: pytest itself imports it first
+
+    run = plugin.get(request.config)
+    backend = run.databases(rx_backend).backend
+    if backend.is_server:
+        os.environ.setdefault(backend.variable, run.servers.url(backend))
+    return rx_backend
 
 
 @pytest.fixture(autouse=True)

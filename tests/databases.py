@@ -7,20 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from sqlalchemy import NullPool
 
-from rxdb import Target, parse
+from rxdb import Target, parse, registry
 from rxdb.engine import build, build_async
+from rxdb.testing.databases import Backend, Databases, Servers
 
 Run = Callable[[Callable[[], Any]], Any]
 """Runs a function, for an asynchronous driver inside an event loop."""
@@ -32,9 +30,6 @@ class Server:
 
     variable: str = ""
     """The environment variable that holds the server's URL; empty for a database in a file."""
-
-    suffix: str = ""
-    """How the name of a database file ends."""
 
     version: str = ""
     """A query that tells the server's name."""
@@ -88,7 +83,6 @@ MYSQL_SETTINGS = {
 
 SERVERS = {
     "sqlite": Server(
-        suffix=".db",
         limits="PRAGMA busy_timeout",
         silent=frozenset({"foreign key"}),
         settings={
@@ -101,9 +95,7 @@ SERVERS = {
             "cache size (pages)": "2000",
         },
     ),
-    "duckdb": Server(
-        suffix=".duckdb", silent=frozenset({"foreign key", "check"}), settings={"time zone": "UTC"}
-    ),
+    "duckdb": Server(silent=frozenset({"foreign key", "check"}), settings={"time zone": "UTC"}),
     "postgresql": Server(
         variable="RXDB_TEST_POSTGRESQL",
         version="SELECT version()",
@@ -176,17 +168,13 @@ def is_async(found: Target) -> bool:
 @contextmanager
 def empty(name: str, driver: str, folder: Path, run: Run) -> Iterator[Target]:
     """Yield a database made for one test and dropped after it."""
-    server = SERVERS[name]
-    if not server.variable:
-        yield target(f"{name}{'+' if driver else ''}{driver}:///{folder}/test{server.suffix}")
-        return
-    server_target = admin(name, driver)
-    database = f"rxdb_{uuid4().hex[:12]}"
-    execute(server_target, run, f"CREATE DATABASE {database}")
+    backend = Backend(name, registry.get(name), driver)
+    made = Databases(backend, Servers([backend]), folder, "models")
+    url = made.empty()
     try:
-        yield replace(server_target, url=server_target.url.set(database=database))
+        yield target(url)
     finally:
-        execute(server_target, run, f"DROP DATABASE {database}")
+        made.drop(url, is_forced=False)  # no test leaves a session behind
 
 
 def execute(found: Target, run: Run, statement: str) -> Any:
@@ -218,19 +206,6 @@ def at_once(found: Target, *functions: Callable[[], Any]) -> list[Any]:
     return [future.exception() or future.result() for future in futures]
 
 
-def select_in_another_process(found: Target) -> None:
-    """Open a session in a new Python, and let that end by itself; raise when it fails."""
-    url = found.url.render_as_string(hide_password=False)
-    select = f"session({url!r}).scalar(sqlalchemy.text('SELECT 1'))"
-    ordinary = f"rxdb.{select}"
-    asynchronous = f"async def f(): await rxdb.a{select}\nasyncio.run(f())"
-    program = f"import asyncio, rxdb, sqlalchemy\n{asynchronous if is_async(found) else ordinary}"
-    command = [sys.executable, "-W", "ignore::ResourceWarning", "-c", program]
-    subprocess.run(command, check=True, timeout=60, capture_output=True)
-
-
 def _is_async_only(url: str) -> bool:
     scheme, _, driver = url.partition("://")[0].partition("+")
-    from rxdb import registry
-
     return any(d.name == driver and not d.sync for d in registry.get(scheme).drivers)

@@ -188,14 +188,17 @@ class Databases:
         self._on_server(lambda connection: clone(connection, old, name))
         return self._register(self._at(name))
 
-    def drop(self, url: str) -> None:
-        """Drop a database that was made here."""
+    def drop(self, url: str, *, is_forced: bool = True) -> None:
+        """Drop a database that was made here; unless it *is_forced*, a server may refuse that
+        while somebody is connected."""
         from rxdb.engine import dispose  # noqa: PLC0415 - loads SQLAlchemy
 
         dispose()
         target = self.target(url)
         if self.backend.is_server:
-            statement = self.backend.dialect.drop_database.format(target.url.database)
+            usual = "DROP DATABASE {}"
+            statement = self.backend.dialect.drop_database if is_forced else usual
+            statement = statement.format(target.url.database)
             self._on_server(lambda connection: connection.exec_driver_sql(statement))
         else:
             for path in _files(target):

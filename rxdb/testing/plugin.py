@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from rxdb.dialect import Target
     from rxdb.testing.run import Run
 
+pytest.register_assert_rewrite("rxdb.testing.conformance")
+
 _run = pytest.StashKey["Run"]()
 
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 from conftest import OpenSession
-from databases import select_in_another_process
 from sqlalchemy import Column, Engine, MetaData, String, Table, select, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -23,6 +22,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 import rxdb as rx
 from rxdb import Feature, Target
 from rxdb import pool as pools
+from rxdb.testing.conformance import select_in_another_process
 
 ONE = text("SELECT 1")
 sync_driver = pytest.mark.sync_driver
@@ -59,7 +59,8 @@ def test_dispose_closes_and_forgets(url: str, target: Target) -> None:
     assert pooled(first) == 0
     assert rx.get_engine(url) is not first
     if file := target.dialect.file(target.url):
-        assert [path.name for path in Path(file).parent.glob("test*")] == [Path(file).name]
+        path = Path(file)
+        assert list(path.parent.glob(f"{path.name}*")) == [path]
 
 
 def pooled(engine: Any) -> int:

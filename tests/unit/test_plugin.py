@@ -107,6 +107,39 @@ def test_a_backend_of_another_package_works(make: Callable[[Path], Path], tmp_pa
     assert {path.name for path in tmp_path.glob("*.db")} == {"x.db"}
 
 
+CONFORMANCE = "from rxdb.testing.conformance import *\n"
+
+LIAR = """
+import dataclasses, acmedb_rxdb, rxdb
+
+acmedb_rxdb.dialect = dataclasses.replace(
+    acmedb_rxdb.dialect,
+    features=acmedb_rxdb.dialect.features ^ {rxdb.Feature.SAVEPOINTS, rxdb.Feature.TLS},
+)
+"""
+
+
+def test_its_declarations_are_tried_with_one_line(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = pytester.path / "site"
+    with ZipFile(pack(pytester.path)) as wheel:
+        wheel.extractall(site)
+    monkeypatch.setenv("PYTHONPATH", str(site), prepend=os.pathsep)
+    pytester.makepyfile(test_acmedb=CONFORMANCE)
+    options = ("-p", "rxdb.testing.plugin", "--rx-db=acme")
+    result = pytester.runpytest_subprocess(*options, timeout=100)
+    result.assert_outcomes(passed=len(rx.Feature))
+    pytester.makeconftest(LIAR)
+    result = pytester.runpytest_subprocess(*options, "-k", "savepoints or tls", timeout=100)
+    result.assert_outcomes(failed=2)
+    sentences = (
+        "AcmeDB does not declare Feature.SAVEPOINTS, but the probe succeeded",
+        "AcmeDB declares Feature.TLS, but *",
+    )
+    result.stdout.fnmatch_lines(sentences)
+
+
 @pytest.fixture
 def add(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Install a package that registers dialects: each name with the entry point's value."""
