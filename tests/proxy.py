@@ -23,6 +23,8 @@ class Relay:
     def __init__(self, host: str, port: int) -> None:
         self.server = (host, port)
         self.round_trips = 0
+        self.sent = 0
+        """Bytes that clients sent."""
         self.cut: tuple[bytes | int, str] | None = None
         """What the client says when the connection breaks, once: a pattern, in capitals, or how
         many messages come first; ``"before"`` the server gets it, or ``"after"`` it did it and
@@ -68,6 +70,7 @@ class Relay:
                     if not data:
                         return
                     self.round_trips += key.fileobj is client and answered
+                    self.sent += len(data) if key.fileobj is client else 0
                     answered = key.fileobj is upstream
                     if key.fileobj is client and (stage := self.breaks(data)):
                         if stage == "after":

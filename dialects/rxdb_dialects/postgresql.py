@@ -163,12 +163,11 @@ def is_pooled(target: Target) -> bool:
 
 
 def prepare(engine: Engine, target: Target) -> None:
-    """Say through a pooler what else is said when the connection starts; let no prepared statement
-    fail for ever."""
+    """Say through a pooler what else is said when the connection starts; keep what is prepared."""
     from rxdb_dialects import _postgresql_poolers
 
     if target.driver.name == "psycopg":
-        _postgresql_plans.prepare_anew(engine)
+        _postgresql_plans.keep(engine)
     if is_pooled(target):
         _postgresql_poolers.prepare(engine, target)
 

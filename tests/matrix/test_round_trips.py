@@ -37,9 +37,9 @@ def relayed(target: Target, through: Relay) -> URL:
 
 
 def count(through: Relay, work: Callable[[], object]) -> int:
-    """Count the round trips of the third time: connections are open, statements prepared."""
-    work()
-    work()
+    """Count the round trips of the tenth time: connections are open, statements prepared."""
+    for _ in range(9):
+        work()
     before = through.round_trips
     work()
     return through.round_trips - before
@@ -78,6 +78,38 @@ def test_a_session_sends_no_more_than_its_driver_does(
     insert = f"INSERT INTO {Cup.__tablename__} (name) VALUES ('blue')"
     assert count(through, read) == count(through, directly("SELECT 1", connection.rollback))
     assert count(through, add) == count(through, directly(insert, connection.commit))
+    connection.close()
+
+
+@pytest.mark.sync_driver
+def test_a_session_uses_what_its_driver_has_prepared(
+    through: Relay,
+    relayed: URL,
+    target: Target,
+    open_session: OpenSession,
+    make_engine: Callable[..., Engine],
+) -> None:
+    query = f"SELECT '{'x' * 1000}'"
+    connection = make_engine(replace(target, url=relayed)).raw_connection()
+
+    def directly() -> None:
+        cursor = connection.cursor()
+        cursor.execute(query)
+        cursor.close()
+        connection.commit()
+
+    def read() -> None:
+        with open_session(relayed) as session:
+            session.connection().exec_driver_sql(query)
+
+    def sent(work: Callable[[], None]) -> int:
+        for _ in range(9):
+            work()
+        before = through.sent
+        work()
+        return through.sent - before
+
+    assert sent(read) == sent(directly) + len("ROLLBACK") - len("COMMIT")
     connection.close()
 
 

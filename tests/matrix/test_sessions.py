@@ -140,6 +140,21 @@ def test_a_snapshot_of_a_table_that_a_migration_changed_fails_once_at_most(
     assert read() == [("seven",)]
 
 
+@pytest.mark.needs(Feature.TRANSACTIONAL_DDL)
+def test_a_table_that_was_rolled_back_may_come_back_with_other_types(
+    open_session: OpenSession,
+) -> None:
+    def create_and_read(type_: str, times: int) -> None:
+        with open_session() as session:
+            connection = session.connection()
+            connection.execute(text(f"CREATE TABLE toy (n {type_})"))
+            for _ in range(times):
+                assert connection.execute(text("SELECT * FROM toy")).all() == []
+
+    create_and_read("INTEGER", 8)  # drivers prepare what is executed often
+    create_and_read("VARCHAR(9)", 1)
+
+
 def test_a_snapshot_sees_one_moment(open_session: OpenSession) -> None:
     with open_session(read_only=True, snapshot=True) as reader, open_session() as writer:
         assert reader.exec(select(Pet.name)).all() == []
