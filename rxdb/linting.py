@@ -258,9 +258,13 @@ class Place:
             return ""
 
     def makes(self, item: Any) -> bool:
-        """Whether a constraint or an index is created there, as its ``ddl_if`` says."""
+        """Whether a constraint or an index is created there: ``ddl_if`` may say no, and a type that
+        the backend has needs no CHECK."""
         condition = item._ddl_if  # noqa: SLF001 - SQLAlchemy tells it nowhere else
-        return condition is None or condition._should_execute(item, item, None, self.ddl)  # noqa: SLF001
+        rule = getattr(item, "_create_rule", None)
+        return (rule is None or rule(self.ddl)) and (
+            condition is None or condition._should_execute(item, item, None, self.ddl)  # noqa: SLF001 - the same
+        )
 
     def declare(self, column: Column[Any], words: str) -> str:
         """Return how the column is declared with a type, or with other arguments."""
@@ -745,6 +749,8 @@ CALL = re.compile(r"([a-z_]\w*)\s*\(", re.IGNORECASE)
 
 def _foreign(text: str, place: Place) -> str:
     """Return what in an expression only other backends understand."""
+    if place.dialect.rules is None:
+        return ""
     bare = LITERAL.sub("''", text)
     if place.rules.foreign_words:
         found = re.search(place.rules.foreign_words, bare, re.IGNORECASE)

@@ -104,7 +104,11 @@ def create(connection: Connection, metadata: MetaData) -> None:
     for table in metadata.sorted_tables:
         found = {c["name"] for c in there.get_columns(table.name)}
         assert found == {c.name for c in table.columns}
-        known = [there.get_indexes, there.get_unique_constraints, there.get_check_constraints]
+        known: list[Any] = [
+            there.get_indexes,
+            there.get_unique_constraints,
+            there.get_check_constraints,
+        ]
         names = {one["name"] for look in known for one in look(table.name)}
         wanted = (UniqueConstraint, CheckConstraint)
         named = [*table.indexes, *(c for c in table.constraints if isinstance(c, wanted))]

@@ -5,16 +5,17 @@ Declared and tested without a server: there is none in rxdb's test matrix.
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from rxdb.dialect import EVERYTHING, Dialect, Driver, Feature, Target
+from rxdb.dialect import EVERYTHING, Dialect, Driver, Feature, Rules, Target
 from rxdb.errors import BadURL
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sqlalchemy import URL
+    from sqlalchemy import URL, Column
 
 
 USUAL_PORT = 1433
@@ -45,6 +46,29 @@ def engine_options(target: Target) -> dict[str, Any]:
     return {"fast_executemany": True} if target.driver.name == "pyodbc" else {}
 
 
+def ignores_case(column: Column[Any], name: str) -> bool:
+    """Look for a collation that sees case: the usual ones of a server do not."""
+    said: str = getattr(column.type, "collation", None) or ""
+    return not re.search("_(CS|BIN2?)(_|$)", said.upper())
+
+
+KEYS = ("primary key", "unique", "index")
+
+RULES = Rules(
+    longest_name=128,
+    one_name=(frozenset({"check", "foreign key", "primary key", "table", "unique"}),),
+    one_name_in_table=(frozenset({"column"}), frozenset({"index", "unique"})),
+    case_blind=frozenset({"check", "column", "foreign key", "index", "table", "unique"}),
+    widest_number=(38, 38),
+    functions=frozenset({"charindex", "getdate", "getutcdate", "left", "newid", "rand"}),
+    foreign_words=r"::|\|\||`|<=>|\bILIKE\b|\bGLOB\b|\bREGEXP\b|\bRLIKE\b|!?~\*?\s*''",
+    longest_key={"primary key": 900, "unique": 1700, "index": 1700},
+    no_key=dict.fromkeys(KEYS, r"N?VARCHAR\(max\)|VARBINARY\(max\)|N?TEXT|IMAGE|JSON|XML"),
+    defers=False,
+    ignores_case=ignores_case,
+)
+"""As its manual says ("Maximum capacity specifications", "CREATE INDEX"); on no server tried."""
+
 dialect = Dialect(
     name="mssql",
     title="SQL Server",
@@ -70,6 +94,7 @@ dialect = Dialect(
         "isolation level": "SELECT transaction_isolation_level FROM sys.dm_exec_sessions "
         "WHERE session_id = @@SPID",
     },
+    rules=RULES,
     complete_url=complete_url,
     engine_options=engine_options,
 )

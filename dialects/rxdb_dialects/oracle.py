@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rxdb.dialect import EVERYTHING, Dialect, Driver, Feature
+from rxdb.dialect import EVERYTHING, Dialect, Driver, Feature, Rules
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +22,22 @@ def complete_url(url: URL, folder: Path) -> URL:
     # URL.set(database=None) would leave the name where it is.
     return url._replace(database=None).update_query_dict({"service_name": url.database})
 
+
+RULES = Rules(
+    longest_name=128,
+    names_in_bytes=True,
+    one_name=(
+        frozenset({"table"}),
+        frozenset({"index"}),
+        frozenset({"check", "foreign key", "primary key", "unique"}),
+    ),
+    one_name_in_table=(frozenset({"column"}),),
+    widest_number=(38, 127),
+    functions=frozenset({"greatest", "instr", "nvl", "sys_guid"}),
+    foreign_words=r"::|`|<=>|\bILIKE\b|\bGLOB\b|\bREGEXP\b|\bRLIKE\b|!?~\*?\s*''",
+    no_key=dict.fromkeys(("primary key", "unique", "index"), "N?CLOB|BLOB|LONG.*|JSON"),
+)
+"""As its manual says ("Logical Database Limits", "Database Object Names"); on no server tried."""
 
 dialect = Dialect(
     name="oracle",
@@ -48,5 +64,6 @@ dialect = Dialect(
     oldest=(19,),
     port=1521,
     settings={"time zone": "SELECT sessiontimezone FROM dual"},
+    rules=RULES,
     complete_url=complete_url,
 )

@@ -703,7 +703,7 @@ RULES = Rules(
     ),
     foreign_words=r"::|<=>|\bILIKE\b|\bSIMILAR TO\b|\bRLIKE\b|!?~\*?\s*''|\blocaltime(stamp)?\b",
     refuses_default=refuses_default,
-    collations="BINARY|NOCASE|RTRIM|rxdb_decimal",
+    collations="BINARY|NOCASE|RTRIM|rxdb_caseless|rxdb_decimal",
 )
 """What SQLite refuses or takes for something else; a name can have any length."""
 

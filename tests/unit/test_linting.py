@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -22,9 +23,9 @@ ROOT = Path(__file__).resolve().parents[2]
 EVERYWHERE = ["sqlite", "postgresql", "mysql", "mariadb"]
 
 
-def thing(*parts: object, **options: object) -> MetaData:
+def thing(*parts: Any, **options: Any) -> MetaData:
     metadata = MetaData()
-    Table("thing", metadata, Column("id", Integer, primary_key=True), *parts, **options)  # type: ignore[arg-type]
+    Table("thing", metadata, Column("id", Integer, primary_key=True), *parts, **options)
     return metadata
 
 
@@ -86,7 +87,7 @@ def test_the_fix_is_written_as_the_model_is() -> None:
     assert (found.code, found.fix) == ("text-key", "name = rx.Field(sa_type=String(255))")
 
 
-AT = {"info": {"rxdb_allow": ["naive-datetime"]}}
+AT: Any = {"info": {"rxdb_allow": ["naive-datetime"]}}
 
 
 @pytest.mark.parametrize(
@@ -134,10 +135,39 @@ def test_the_targets_are_those_of_the_configuration() -> None:
 
 @pytest.mark.parametrize("name", ["cockroachdb", "duckdb", "mssql", "oracle"])
 def test_other_backends_can_be_targets(name: str) -> None:
+    made: Column[Any] = Column("a", rx.UTCDateTime(), server_default=sa.func.now())
+    assert codes(thing(made), [name]) == []
     assert codes(thing(Column("a", sa.Integer)), [name]) == []
     assert codes(thing(Column("a", sa.Integer), sa.UniqueConstraint("a")), [name]) == [
         "unnamed-constraint"
     ]
+
+
+def test_nothing_is_told_of_a_backend_that_nobody_looked_at() -> None:
+    made = thing(Column("a", rx.UTCDateTime(), server_default=sa.text("now()")))
+    assert codes(made, ["duckdb"]) == []
+    assert codes(made, ["sqlite"]) == ["server-default"]
+
+
+@pytest.mark.parametrize("name", ["postgresql", "mysql"])
+def test_the_check_of_a_type_that_is_there_is_not_created(name: str) -> None:
+    kind = sa.Boolean(create_constraint=True)
+    expected = {"postgresql": [], "mysql": ["unnamed-constraint"]}[name]
+    assert codes(thing(Column("a", kind)), [name]) == expected
+
+
+def test_a_text_without_regard_to_case_is_meant() -> None:
+    names: Column[str] = Column("name", rx.CaseInsensitiveText(60))
+    unique = sa.UniqueConstraint("name", name="uq_thing_name")
+    assert codes(thing(names, unique)) == []
+
+
+def test_what_only_a_manual_tells() -> None:
+    unique = sa.UniqueConstraint("a", name="uq_a")
+    assert codes(thing(Column("a", String(9)), unique), ["mssql"]) == ["case-insensitive-key"]
+    unique = sa.UniqueConstraint("a", name="uq_a")
+    cased = String(9, collation="Latin1_General_CS_AS")
+    assert codes(thing(Column("a", cased), unique), ["mssql"]) == []
 
 
 MODELS = """
