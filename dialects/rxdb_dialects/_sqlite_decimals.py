@@ -27,6 +27,10 @@ TYPE = "DECIMAL_TEXT"
 
 COLLATION = "rxdb_decimal"
 
+OF_NUMBER = "rxdb_decimal_of"
+"""The function that makes a decimal of a number in a JSON document: of a double, SQLite's CAST
+leaves 15 digits, and it is written with up to 17."""
+
 CONTEXT = Context(prec=1000, traps=[InvalidOperation])
 """What rounds: Python's own 28 digits are fewer than columns have."""
 
@@ -86,6 +90,26 @@ def keep_exact(dialect: Any) -> None:
     dialect.ischema_names = {**dialect.ischema_names, TYPE: sa.NUMERIC}
 
 
+def read_parts(dialect: Any) -> None:
+    """Let a number in a JSON document be the decimal that it is written as."""
+    from sqlalchemy.sql import operators
+
+    statements: Any = dialect.statement_compiler
+    parts = {operators.json_getitem_op, operators.json_path_getitem_op}
+
+    class Compiler(statements):  # type: ignore[misc]  # the class that this engine has
+        def visit_cast(self, cast: Any, **options: Any) -> str:
+            text: str = super().visit_cast(cast, **options)
+            is_part = getattr(cast.clause, "operator", None) in parts
+            if not is_part or not has_text(cast.type, self.dialect):
+                return text
+            found, _, kind = text.removeprefix("CAST(").rpartition(" AS ")
+            scale = "NULL" if cast.type.scale is None else cast.type.scale
+            return f"CAST({OF_NUMBER}({found}, {scale}) AS {kind}"
+
+    dialect.statement_compiler = Compiler
+
+
 def is_text(type_: Any) -> bool:
     """Whether a Numeric may hold more digits than a double."""
     return bool(type_.asdecimal and (type_.precision is None or type_.precision > EXACT))
@@ -110,7 +134,7 @@ def number(value: Any) -> Any:
     """Return a float that is a number."""
     if value != value:  # noqa: PLR0124 - only "not a number" differs from itself
         raise ValueError("SQLite keeps NULL for nan, which is not a number.")
-    return value
+    return float(value) if isinstance(value, Decimal) else value
 
 
 def many_floats(_: Any) -> Conversions:
@@ -158,6 +182,13 @@ def bound(
         return format(exact, "f")
     as_float = float(exact)
     return int(as_float) if as_float.is_integer() and abs(as_float) < WHOLE else as_float
+
+
+def of_number(value: Any, scale: int | None) -> Any:
+    """Return what is sent for the decimal that a number is, as :func:`bound` does."""
+    if not isinstance(value, int | float):
+        return value
+    return bound(Decimal(str(value)), None if scale is None else Decimal(1).scaleb(-scale), None)
 
 
 def has_many_digits(value: Decimal) -> bool:

@@ -274,6 +274,7 @@ def keep_meaning(sqlalchemy_dialect: Any, url: URL) -> None:
     from rxdb_dialects import _sqlite_decimals, _sqlite_keys, _sqlite_strict, _sqlite_texts
 
     _sqlite_decimals.keep_exact(sqlalchemy_dialect)
+    _sqlite_decimals.read_parts(sqlalchemy_dialect)
     _sqlite_keys.number_keys(sqlalchemy_dialect)
     _sqlite_texts.know_caseless(sqlalchemy_dialect)
     if is_strict(url):
@@ -333,6 +334,8 @@ def teach(connection: Any) -> None:
     driver = connection.driver_connection if hasattr(connection, "driver_connection") else None
     raw: Any = getattr(driver, "_conn", None) or connection
     raw.create_collation(_sqlite_decimals.COLLATION, _sqlite_decimals.compare)
+    decimal, arguments = _sqlite_decimals.OF_NUMBER, 2
+    raw.create_function(decimal, arguments, _sqlite_decimals.of_number, deterministic=True)
     raw.create_collation(_sqlite_texts.COLLATION, _collation.compare)
     raw.create_function(_sqlite_texts.LOWER, 1, _sqlite_texts.lower, deterministic=True)
 

@@ -556,6 +556,26 @@ def test_a_path_into_a_document_means_the_same(
             assert matching(connection, table, part == value) == {0}
 
 
+@pytest.mark.needs(Feature.JSON_PATHS)
+def test_a_number_in_a_document_is_read_as_a_whole_decimal(engine: Engine) -> None:
+    table = TABLES["dict"]
+    table.create(engine)
+    part = rx.json_path(table.c.value, "n").as_numeric(18, 2)
+    with engine.connect() as connection:
+        store(connection, table, [{"n": 99998969694839.98}, {"n": 5}, {}])
+        found = connection.scalars(select(part).order_by(table.c.number)).all()
+        assert found == [Decimal("99998969694839.98"), Decimal(5), None]
+        assert matching(connection, table, part == found[0]) == {0}
+        assert matching(connection, table, part == found[1]) == {1}
+
+
+@pytest.mark.parametrize("name", ["float"])
+def test_a_float_takes_a_decimal(table: Table, engine: Engine) -> None:
+    with engine.connect() as connection:
+        store(connection, table, [Decimal("15.756")])
+        assert connection.scalars(select(table.c.value)).all() == [15.756]
+
+
 def test_no_value_is_null_not_a_document(engine: Engine) -> None:
     table = TABLES["dict"]
     table.create(engine)
