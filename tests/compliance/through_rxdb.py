@@ -16,6 +16,7 @@ from sqlalchemy import URL, Engine
 
 import rxdb
 from rxdb import engine as engines
+from rxdb.pool import AsyncFairPool
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -23,10 +24,11 @@ if TYPE_CHECKING:
 
 def through_rxdb(url: str | URL, **options: Any) -> Engine:
     """Build an engine; one of an asynchronous driver runs in the greenlet of the tests."""
-    if sqlalchemy.make_url(url).get_driver_name() in ASYNCHRONOUS:
-        return async_through_rxdb(url, **options).sync_engine
+    is_async = sqlalchemy.make_url(url).get_driver_name() in ASYNCHRONOUS
+    if is_async and not {"pool", "poolclass"} & options.keys():
+        options |= {"poolclass": AsyncFairPool, "test_idle": True}
     with patch.object(sqlalchemy, "create_engine", PLAIN):  # rxdb finds it by its name
-        return engines.build(rxdb.parse(url), **options)
+        return engines.build(rxdb.parse(url, is_async=is_async), **options)
 
 
 def async_through_rxdb(url: str | URL, **options: Any) -> AsyncEngine:
