@@ -31,8 +31,8 @@ HEAD = (
 )
 KEPT = (
     "\nA type stands where what was written came back equal, and `=`, `IN`, `<` and ORDER BY "
-    "answered as Python does; **no** stands where they did not. Texts, enums and UUIDs are "
-    "compared by `=` and `IN` only, documents not at all.\n"
+    "answered as Python does; **no** stands where they did not. Enums and UUIDs are compared by "
+    "`=` and `IN` only, documents not at all.\n"
 )
 
 
@@ -79,7 +79,8 @@ def main(arguments: list[str]) -> int:
 def page(run: Run, servers: list[str]) -> str:
     """Return the page."""
     rows = {case: said for (case, _), said in run.found.items()}
-    total = sum(int(said["values"]) for said in run.found.values())
+    counts = [int(said["values"]) for said in run.found.values()]
+    tried = f"{sum(counts):,} values, at least {min(counts):,} of each type on each server"
     versions = ", ".join(f"{title(server)} {run.versions.get(server, '')}" for server in servers)
     kept = [
         [str(rows[case]["annotation"]), str(rows[case]["holds"]), *cells(run, case, servers)]
@@ -87,7 +88,7 @@ def page(run: Run, servers: list[str]) -> str:
     ]
     parts = [
         HEAD,
-        f"This run: {versions}; {total:,} values.\n",
+        f"This run: {versions}; {tried}.\n",
         "## What is kept\n",
         table(["Annotation", "Values", *map(title, servers)], kept),
         KEPT,
