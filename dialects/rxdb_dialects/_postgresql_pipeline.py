@@ -9,6 +9,8 @@ from __future__ import annotations
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from rxdb_dialects._postgresql_plans import CHANGED
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
@@ -72,6 +74,7 @@ class _Ahead:
             begun: AbstractContextManager[Any] = self.driver.pipeline()
             begun.__enter__()
             self.pipeline = begun
+        setattr(self.driver, CHANGED, True)
         cursor.execute(statement, parameters)
         return True
 
