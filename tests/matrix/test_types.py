@@ -362,7 +362,8 @@ def annotation_text(kind: Kind) -> str:
     """Return how a field of this kind is written."""
     if more := getattr(kind.annotation, "__metadata__", ()):
         name = kind.annotation.__origin__.__name__
-        return f"`Annotated[{name}, rx.{getattr(more[0], '__name__', more[0])!s}]`"
+        said = more[0].__name__ if isinstance(more[0], type) else repr(more[0])
+        return f"`Annotated[{name}, rx.{said}]`"
     is_class = isinstance(kind.annotation, type)
     shown = kind.annotation.__name__ if is_class else str(kind.annotation).replace("typing.", "")
     said = ", ".join(f"{name}={value}" for name, value in kind.constraints.items())
