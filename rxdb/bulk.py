@@ -49,6 +49,10 @@ BATCH = 10_000
 ROW = "rxdb_row"
 """The column of a temporary table that holds a row's position."""
 
+REMEMBERED = 100_000
+"""Keys of an upsert that are kept to see that no two are the same: some megabytes. It saves the
+query that else looks for two, 19 of 320 ms for 50,000 rows on SQLite."""
+
 ModelT = TypeVar("ModelT")
 Shown = bool | Callable[[int], object]
 """Whether progress is shown, or what is called with the number of rows so far."""
@@ -553,6 +557,8 @@ class _Temporary:
         self.table: Table | None = None
         self.columns: tuple[Column[Any], ...] = ()
         self.count = 0
+        is_number = len(keys) == 1 and isinstance(keys[0].type, Integer)
+        self.seen: set[int] | None = set() if is_number else None
         preparer = connection.dialect.identifier_preparer
         self.quote = preparer.quote
         self.target = preparer.format_table(reader.table)
@@ -594,15 +600,25 @@ class _Temporary:
         if group.columns != self.columns:
             told = "it gives other columns than the first row; give None where nothing is known"
             raise BadRow.of(group.positions[0], told)
-        for column, values in zip(group.columns, group.raw, strict=True):
-            if column in self.keys and None in values:
+        given = dict(zip(group.columns, group.raw, strict=True))
+        for column in self.keys:
+            if None in (values := given[column]):
                 position = group.positions[list(values).index(None)]
                 raise BadRow.of(position, "it has no value for the key", column.name)
         columns = [self.table.columns[c.name] for c in group.columns]
         numbered = [*group.raw, list(group.positions)]
         named = [*columns, self.table.columns[ROW]]
         self.count += len(group)
+        self._remember(given[self.keys[0]])
         self.writer.write(Group(self.table, named, numbered, group.positions))
+
+    def _remember(self, keys: Sequence[Any]) -> None:
+        """Keep keys that are whole numbers, as long as they are few and all different."""
+        if self.seen is not None and set(map(type, keys)) == {int}:
+            self.seen.update(keys)
+            if len(self.seen) == self.count <= REMEMBERED:
+                return
+        self.seen = None
 
     def merge(self, update: Sequence[Any] | None, wanted: _Wanted | None) -> Upserted:
         """Write the rows from the temporary table into the model's."""
@@ -637,6 +653,8 @@ class _Temporary:
 
     def _refuse_twice(self) -> None:
         """Refuse two rows with one key: which of them counts would differ between servers."""
+        if self.seen is not None:
+            return
         assert self.table is not None
         row = self.table.columns[ROW]
         keys = [self.table.columns[column.name] for column in self.keys]

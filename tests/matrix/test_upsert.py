@@ -132,6 +132,9 @@ def test_rows_that_cannot_be_told_apart_are_refused(session: Session) -> None:
     with pytest.raises(rx.BadRow, match=r"number of row 3, .*row 1 has the same key") as failed:
         rx.upsert(session, Stock, stock([7, 8, 9, 8]))
     assert (failed.value.row, failed.value.column) == (3, "number")
+    rows = stock(range(30))
+    with pytest.raises(rx.BadRow, match=r"number of row 30, .*row 7 has the same key"):
+        rx.upsert(session, Stock, [*rows, *stock([7])], batch=10)
     with pytest.raises(rx.BadRow, match=r"name of row 1, .*no value for the key"):
         rx.upsert(session, Counted, [{"name": "a"}, {"name": None}], key="name")
     with pytest.raises(rx.BadRow, match=r"id of row 0, .*no value for the key"):
