@@ -24,6 +24,11 @@ LONGEST = 16383
 NOW = re.compile(r"(now|current_timestamp)(\(\))?", re.IGNORECASE)
 
 
+FLAGS = re.DOTALL | re.IGNORECASE
+AS_IT_IS = re.compile(r"\s*['\"(].*|\w*|.*\bON UPDATE\b.*|(now|current_timestamp)\(.*", FLAGS)
+"""A default that needs no parentheses, which SQLAlchemy writes from 2.1 on."""
+
+
 def keep_meaning(dialect: Any, url: URL) -> None:
     """Give generic types the server's types that can hold their values."""
     import sqlalchemy as sa
@@ -110,7 +115,9 @@ def compiler(ddl: Any) -> Any:
             text: str | None = super().get_column_default_string(column)
             is_now = NOW.fullmatch(text or "") and not hasattr(column.type, "fsp")
             # As an expression it fits each precision; DATETIME(6) DEFAULT now() is refused.
-            return "(now(6))" if is_now else text
+            if is_now or text is None:
+                return "(now(6))" if is_now else None
+            return text if AS_IT_IS.fullmatch(text) else f"({text})"
 
     return Compiler
 

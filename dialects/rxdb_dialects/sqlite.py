@@ -271,11 +271,12 @@ def engine_options(target: Target) -> dict[str, Any]:
 def keep_meaning(sqlalchemy_dialect: Any, url: URL) -> None:
     """Keep decimals exact, number keys of each size, know texts without regard to case, and let
     columns refuse what does not fit their types."""
-    from rxdb_dialects import _sqlite_decimals, _sqlite_keys, _sqlite_strict, _sqlite_texts
+    from rxdb_dialects import _sqlite_columns, _sqlite_decimals, _sqlite_strict, _sqlite_texts
 
     _sqlite_decimals.keep_exact(sqlalchemy_dialect)
     _sqlite_decimals.read_parts(sqlalchemy_dialect)
-    _sqlite_keys.number_keys(sqlalchemy_dialect)
+    _sqlite_columns.number_keys(sqlalchemy_dialect)
+    _sqlite_columns.enclose_defaults(sqlalchemy_dialect)
     _sqlite_texts.know_caseless(sqlalchemy_dialect)
     if is_strict(url):
         _sqlite_strict.be_strict(sqlalchemy_dialect)

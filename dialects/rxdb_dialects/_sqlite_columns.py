@@ -1,12 +1,29 @@
-"""Let SQLite number keys of each size: it numbers INTEGER PRIMARY KEY and nothing else.
+"""Columns that SQLite takes: keys of each size that it numbers, and calls as defaults.
 
-A BIGINT PRIMARY KEY stays empty there, and the row is refused (SQLite, "ROWIDs and the INTEGER
-PRIMARY KEY"). Its INTEGER has 64 bits.
+It numbers INTEGER PRIMARY KEY and nothing else: a BIGINT PRIMARY KEY stays empty, and the row is
+refused (SQLite, "ROWIDs and the INTEGER PRIMARY KEY"). Its INTEGER has 64 bits. A default that is
+an expression stands in parentheses (SQLite, "CREATE TABLE"), which SQLAlchemy writes from 2.1 on.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
+
+LITERAL = re.compile(r"\s*['\"(].*|\w*", re.DOTALL)
+"""A default that needs no parentheses, in SQLAlchemy's own view: a text, or a word or number."""
+
+
+def enclose_defaults(dialect: Any) -> None:
+    """Write expressions in parentheses."""
+    ddl: Any = dialect.ddl_compiler
+
+    class Compiler(ddl):  # type: ignore[misc]  # the class that this engine has
+        def get_column_default_string(self, column: Any) -> str | None:
+            text: str | None = super().get_column_default_string(column)
+            return text if text is None or LITERAL.fullmatch(text) else f"({text})"
+
+    dialect.ddl_compiler = Compiler
 
 
 def number_keys(dialect: Any) -> None:
