@@ -25,8 +25,9 @@ pytest.register_assert_rewrite("rxdb.testing.conformance")
 _run = pytest.StashKey["Run"]()
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Add the options of the command line and of the ini file."""
+    _leave_the_library_as_it_is(pluginmanager)
     group = parser.getgroup("rxdb", "databases of the application's tests")
     group.addoption(
         "--rx-db",
@@ -49,6 +50,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("rx_db", "the databases that tests run on, as --rx-db names them", default="")
     parser.addini("rx_schema", "what makes the tables: models or migrations", default="")
     parser.addini("rx_migrations", "test the project's migrations", type="bool", default=False)
+
+
+def _leave_the_library_as_it_is(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Keep pytest from rewriting the assertions of all modules of rxdb, as it does for each
+    distribution with a plug-in.
+
+    rxdb imports them when they are needed, in any thread, and two threads cannot parse at once in
+    Python before 3.13: "AST constructor recursion depth mismatch" (gh-106905).
+    """
+    marked: set[str] = getattr(pluginmanager.rewrite_hook, "_must_rewrite", set())
+    marked -= {"rxdb", "rxdb_dialects"}
 
 
 def pytest_configure(config: pytest.Config) -> None:

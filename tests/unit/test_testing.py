@@ -71,6 +71,19 @@ def test_a_run_that_does_not_use_it_loads_nothing_more(project: pytest.Pytester)
     run(project).assert_outcomes(passed=1)
 
 
+def test_the_library_is_not_rewritten(project: pytest.Pytester) -> None:
+    """As pytest does it where the plug-in is installed, and not only loaded."""
+    project.makepyfile(
+        """
+        import rxdb.transactions
+
+        def test_loader():
+            assert "Rewriting" not in type(rxdb.transactions.__spec__.loader).__name__
+        """
+    )
+    project.runpytest_subprocess("-p", "rxdb.testing.plugin").assert_outcomes(passed=1)
+
+
 def test_sqlite_is_what_tests_run_on_where_nothing_is_said(project: pytest.Pytester) -> None:
     project.makepyfile(COUNTS)
     result = run(project, "-v")
