@@ -49,10 +49,10 @@ LOOK = 0.002
 """Seconds until the first of those who wait looks by itself, whether that thread still comes."""
 
 LONGEST_PAUSE = 0.008
-"""Seconds on average between two tries of who waits for a process that comes again and again. One
-try in four then meets it between two short transactions, so that each of four processes gets some
-16 turns in a row. The first one takes 0.7 ms and the others 0.39, since a process that has slept
-finds its code and data no more in the caches of the processor."""
+"""Seconds on average between two tries of who waits for a process that comes again and again, and
+is met between two of its transactions once in a few tries. So each stays for a while: after a sleep
+a transaction took 0.70 ms, and 0.39 without, as code and data are no more in the caches of the
+processor."""
 
 SHORTEST_PAUSE = 0.0002
 """Seconds between two tries, at the least: where the other process writes now and then."""
