@@ -15,10 +15,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, Pool, event
-from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool.base import _ConnectionRecord  # a checkout of its own for each session
-from sqlmodel import Session
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from rxdb import config
 from rxdb import engine as engines
@@ -30,7 +27,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
     from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
+    from sqlalchemy.ext.asyncio import AsyncEngine
     from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
+    from sqlmodel import Session
+    from sqlmodel.ext.asyncio.session import AsyncSession
 
 OUTER = "rxdb_test"
 """The savepoint at the very beginning: it is gone when something ended the transaction."""
@@ -93,22 +93,6 @@ class OneConnection(Pool):
     def status(self) -> str:
         """Say what it is."""
         return "one connection of a test"
-
-
-class JoiningEngine(AsyncEngine):
-    """An asynchronous engine whose statements go through an ordinary connection.
-
-    An ``rx.asession()`` is then part of the same transaction as an ``rx.session()``. Its statements
-    hold the event loop for as long as they take.
-    """
-
-    def __init__(self, sync_engine: Engine) -> None:
-        """Take an engine that SQLAlchemy's class would refuse: its driver is not asynchronous."""
-        self.sync_engine = self._assign_proxied(sync_engine)
-
-    def execution_options(self, **options: Any) -> AsyncEngine:
-        """Return an engine of the same connection with other options."""
-        return JoiningEngine(self.sync_engine.execution_options(**options))
 
 
 @dataclass
@@ -257,22 +241,18 @@ def _own(connection: Connection, name: str) -> str:
     return f"{name}_{id(connection):x}"
 
 
-class FindingSession(Session):
-    """The inside of an asynchronous session that finds its engine where it is used first."""
+def close(session: Session | AsyncSession) -> None:
+    """Close a session at the end of a test, an asynchronous one from outside of its event loop.
 
-    loop: asyncio.AbstractEventLoop | None = None
-
-    def get_bind(self, *_: Any, **__: Any) -> Engine | Connection:
-        """Return the engine of the running event loop."""
-        self.loop = asyncio.get_running_loop()
-        return engines.get_async_engine().sync_engine
-
-
-def close(session: AsyncSession) -> None:
-    """Close an asynchronous session from outside of its event loop, unless that is closed."""
-    inner: Any = session.sync_session
-    if inner.loop is not None and not inner.loop.is_closed():
-        inner.loop.run_until_complete(session.close())
+    What others stored within its transaction is no concern any more: all is rolled back.
+    """
+    inner: Any = getattr(session, "sync_session", session)
+    loop = getattr(inner, "loop", None)
+    with suppress(OverlappingTransactions):
+        if loop is None:
+            inner.close()
+        elif not loop.is_closed():
+            loop.run_until_complete(session.close())
 
 
 class Isolation:
@@ -299,9 +279,15 @@ class Isolation:
             return None
         if self.target.driver.sync:
             engine = self._limited(self._get(), target)
-            return JoiningEngine(engine) if is_async else engine
+            if not is_async:
+                return engine
+            from rxdb.testing.joining import JoiningEngine  # noqa: PLC0415 - needs greenlet
+
+            return JoiningEngine(engine)
         if not is_async:
             return None
+        from sqlalchemy.ext.asyncio import AsyncEngine  # noqa: PLC0415 - needs greenlet
+
         loop = asyncio.get_running_loop()
         if loop not in self._loops:
             self._loops[loop] = _Loop(self._add(engines.build_async(self.target, **_options())))

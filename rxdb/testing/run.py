@@ -52,9 +52,9 @@ class Run:
         """Return the databases of a backend."""
         if label not in self._databases:
             backend = next(backend for backend in self.backends if backend.label == label)
-            if self._folder is None:
+            if self._folder is None and not backend.is_server:
                 self._folder = Path(tempfile.mkdtemp(prefix="rxdb-test-"))
-            made = Databases(backend, self.servers, self._folder, self.schema)
+            made = Databases(backend, self.servers, self._folder or Path(), self.schema)
             self._databases[label] = made
         return self._databases[label]
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import sys
+import time
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 
 from rxdb import Feature, registry
+from rxdb.testing import servers
 
 MODELS = """
 import rxdb as rx
@@ -196,6 +202,57 @@ def test_a_project_is_tested_without_a_trace(backend: str, project: pytest.Pytes
     result = run(project, backend)
     result.assert_outcomes(passed=expected)
 
+
+def test_a_server_of_the_run_ends_with_it(
+    backend: str, project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = backend.partition("+")[0]
+    dialect = registry.get(name)
+    if not dialect.server:
+        pytest.skip(f"rxdb starts no server of {name}")
+    module, _, recipe = dialect.server.partition(":")
+    try:
+        servers.find(getattr(import_module(module), recipe))
+    except servers.ServerError as error:
+        pytest.skip(str(error))
+    for variable in list(os.environ):
+        if variable.startswith("RXDB_TEST_"):
+            monkeypatch.delenv(variable)
+    project.makepyfile(ENDS)
+    # Without a signal, with Ctrl-C, and with one that nobody can answer
+    for number, outcome in ((0, 0), (signal.SIGINT, 2), (signal.SIGKILL, -signal.SIGKILL)):
+        monkeypatch.setenv("NUMBER", str(int(number)))
+        result = run(project, backend)
+        assert result.ret == outcome, result.stdout.str()
+        folder = Path((project.path / "folder").read_text())
+        assert folder.name.startswith("rxdb-")
+        deadline = time.monotonic() + 30
+        while folder.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not folder.exists()
+        listed = (path / "cmdline" for path in Path("/proc").glob("[0-9]*"))
+        assert not [path for path in listed if f"{folder}/" in read(path)]
+
+
+def read(path: Path) -> str:
+    """Return the command line of a process, or nothing where that has ended."""
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+ENDS = """
+import os
+from pathlib import Path
+from rxdb.testing import plugin
+
+def test_ends(rx_empty, request):
+    group = plugin.get(request.config).servers.group
+    Path("folder").write_text(str(group.folder))
+    if number := int(os.environ["NUMBER"]):
+        os.kill(os.getpid(), number)
+"""
 
 DDL = """
 import rxdb as rx

@@ -84,6 +84,12 @@ def test_the_library_is_not_rewritten(project: pytest.Pytester) -> None:
     project.runpytest_subprocess("-p", "rxdb.testing.plugin").assert_outcomes(passed=1)
 
 
+def test_ordinary_sessions_need_no_greenlet(project: pytest.Pytester) -> None:
+    project.makepyfile(COUNTS)
+    project.makeconftest("import sys\nsys.modules['greenlet'] = None")
+    run(project).assert_outcomes(passed=2)
+
+
 def test_sqlite_is_what_tests_run_on_where_nothing_is_said(project: pytest.Pytester) -> None:
     project.makepyfile(COUNTS)
     result = run(project, "-v")
