@@ -82,6 +82,13 @@ def _has_migrations(config: pytest.Config) -> bool:
     return bool(config.getoption("rx_migrations") or config.getini("rx_migrations"))
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Drop the databases: a worker of pytest-xdist is ended soon after this, and its server too."""
+    if (run := session.config.stash.get(_run, None)) is not None:
+        run.drop()
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """End what was started."""
     if (run := config.stash.get(_run, None)) is not None:

@@ -97,15 +97,21 @@ class Run:
             finally:
                 databases.drop(url)
 
+    def drop(self) -> None:
+        """Drop the databases."""
+        try:
+            while self._databases:
+                self._databases.popitem()[1].close()
+        finally:
+            if self._folder is not None:
+                shutil.rmtree(self._folder, ignore_errors=True)
+
     def close(self) -> None:
         """Drop the databases, and end the servers."""
         try:
-            for databases in self._databases.values():
-                databases.close()
+            self.drop()
         finally:
             self.servers.stop()
-            if self._folder is not None:
-                shutil.rmtree(self._folder, ignore_errors=True)
 
 
 @contextmanager

@@ -104,9 +104,13 @@ def test_the_ini_file_names_the_databases(project: pytest.Pytester) -> None:
     run(project, "--rx-db=sqlite").assert_outcomes(passed=2)
 
 
-def test_workers_have_databases_of_their_own(project: pytest.Pytester) -> None:
+def test_workers_have_databases_of_their_own(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(project.mkdir("temporary")))
     project.makepyfile(COUNTS)
     run(project, "-n2").assert_outcomes(passed=2)
+    assert not list(project.path.glob("temporary/rxdb*"))
 
 
 def test_the_applications_own_database_is_not_touched(project: pytest.Pytester) -> None:
