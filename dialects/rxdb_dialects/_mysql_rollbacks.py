@@ -7,8 +7,12 @@ session that reads, and for one that adds and commits.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def spare(connection: Any, driver: Any) -> None:
@@ -18,6 +22,15 @@ def spare(connection: Any, driver: Any) -> None:
     """
     if type(connection) is driver.connections.Connection:
         connection.__class__ = _sparing(driver)
+
+
+@contextmanager
+def beginning_nothing(connection: Any) -> Iterator[None]:
+    """Send what begins no transaction, such as SET of a session's variables."""
+    has_ended = getattr(connection, "has_ended", False)
+    yield
+    if has_ended:
+        connection.has_ended = True
 
 
 @cache

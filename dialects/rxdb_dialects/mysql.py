@@ -396,7 +396,12 @@ def limit(connection: Connection, limits: Limits) -> Callable[[DBAPIConnection],
     )
     connection.exec_driver_sql(f"SET {', '.join(changes)}")
     back = ", ".join(f"SESSION {name} = @rxdb_{name}" for name in values)
-    return lambda returned: execute(returned, f"SET {back}")
+
+    def give_back(returned: DBAPIConnection) -> None:
+        with _mysql_rollbacks.beginning_nothing(returned):
+            execute(returned, f"SET {back}")
+
+    return give_back
 
 
 NAME = re.compile(r"`([^`]+)`|([\w$]+)")

@@ -69,7 +69,7 @@ def _without(name: str, label: str) -> str:
     return place if rest == "]" else f"{place}{bracket}{rest}"
 
 
-@dataclass
+@dataclass(eq=False)
 class Grid:
     """Collects the reports of a run, where all of them arrive."""
 
