@@ -39,7 +39,6 @@ from rxdb.errors import (
     UniqueViolation,
 )
 from rxdb_dialects import _mysql_rollbacks
-from rxdb_dialects._mysql_load import LOADS, LOCAL_FILES
 from rxdb_dialects._mysql_replicas import has_executed, standing_of, where
 from rxdb_dialects._mysql_rules import MYSQL
 from rxdb_dialects._mysql_types import WIDEST, keep_meaning
@@ -208,6 +207,8 @@ def prepare(engine: Engine, target: Target) -> None:
     The others refuse to, so a preferred one is tried, and left out after that failed.
     """
     from sqlalchemy import event
+
+    from rxdb_dialects._mysql_load import LOADS, LOCAL_FILES
 
     statements = (SESSION, READ_ONLY) if target.read_only else (SESSION,)
     mode = target.url.query.get("sslmode", "prefer")

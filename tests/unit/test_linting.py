@@ -233,6 +233,7 @@ from sqlalchemy.exc import InvalidRequestError
 from sqlmodel import SQLModel
 import rxdb as rx
 
+SKIPPED = re.compile("<!-- skip: next.*?^```.*?^```$", re.DOTALL | re.MULTILINE)
 BLOCK = re.compile("^```python.*?\\n(.*?)^```", re.DOTALL | re.MULTILINE)
 names, total = {"__name__": "page"}, 0
 
@@ -242,7 +243,7 @@ def run(path, *nodes):
 
 
 for path in sys.argv[1:]:
-    text = open(path, encoding="utf-8").read()
+    text = SKIPPED.sub("", open(path, encoding="utf-8").read())
     SQLModel.metadata.clear()
     for code in BLOCK.findall(text) if path.endswith(".md") else [text]:
         if "table=True" not in code and "(DeclarativeBase)" not in code:
