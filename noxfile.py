@@ -45,11 +45,17 @@ MATRIX = {
     "duckdb": [".[duckdb]"],
 }
 SERVERS = ("postgresql", "mysql", "mariadb")
+PROCESSES = ("clusters", "db_command", "linting", "plugin", "testing")
+"""The unit tests that start many processes."""
 TWO = "--numprocesses=2"
 """Runs tests in two processes; where nearly all wait for servers or for processes of their own."""
 
 FAULTS = ("servers_killed", "connections_cut", "deadlocks")
 CLUSTERS = ("pgbouncer", "standby", "galera", "groupreplication")
+
+# What is the same with each driver of a server, and is tried with these.
+ONE_DRIVER = {"sqlite-pysqlite", "postgresql-psycopg", "mysql-pymysql", "mariadb-pymysql", "duckdb"}
+SAME_WITH_EACH = ["tests/matrix/test_linting.py"]
 
 # The tests of migrations need no more than one driver of each server; with an asynchronous one
 # those run that go all the way.
@@ -86,11 +92,9 @@ def typing(session: nox.Session) -> None:
 def unit(session: nox.Session) -> None:
     """Run the tests that need no server, with every driver."""
     install(session, ".[all,psycopg2,aiomysql]", "test", "mysqlclient-static", "pymssql")
-    # These start a process for each command that they try; one Python is enough for them.
-    commands = "tests/unit/test_db_command.py"
-    pytest(session, "tests/unit", f"--ignore={commands}", TWO)
-    if session.python == PYTHONS[0]:
-        pytest(session, commands, TWO)
+    # These start a process for each thing that they try; one Python is enough for them.
+    ignored = [f"--ignore=tests/unit/test_{name}.py" for name in PROCESSES]
+    pytest(session, "tests/unit", TWO, *(ignored if session.python != PYTHONS[0] else []))
 
 
 @nox.session
@@ -101,7 +105,9 @@ def tests(session: nox.Session, pair: str) -> None:
     package, *more = MATRIX[pair]
     install(session, package, "test", *more)
     start(session, name)
-    pytest(session, "tests/matrix", f"--backend={name}{'+' if driver else ''}{driver}", TWO)
+    ignored = [] if pair in ONE_DRIVER else [f"--ignore={path}" for path in SAME_WITH_EACH]
+    backend = f"--backend={name}{'+' if driver else ''}{driver}"
+    pytest(session, "tests/matrix", backend, *ignored, TWO)
 
 
 @nox.session

@@ -284,7 +284,8 @@ class PreciseTime(sa.types.TypeDecorator[dt.datetime]):
     def load_dialect_impl(self, dialect: Any) -> Any:
         own = self.own if dialect.name in {self.own.__module__.split(".")[-2], "mariadb"} else None
         is_ours = own is not None and (dialect.name != "mariadb" or "mysql" in own.__module__)
-        return dialect.type_descriptor(own if is_ours else sa.DateTime())
+        # psycopg's dialect would make a TIMESTAMP without its precision of it
+        return own if is_ours else dialect.type_descriptor(sa.DateTime())
 
     def process_bind_param(self, value: Any, dialect: Any) -> Any:  # noqa: ARG002
         return value and value.replace(tzinfo=None)

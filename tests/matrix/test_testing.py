@@ -244,12 +244,14 @@ def read(path: Path) -> str:
 
 ENDS = """
 import os
+import signal
 from pathlib import Path
 from rxdb.testing import plugin
 
 def test_ends(rx_empty, request):
     group = plugin.get(request.config).servers.group
     Path("folder").write_text(str(group.folder))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
     if number := int(os.environ["NUMBER"]):
         os.kill(os.getpid(), number)
 """

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rxdb_dialects import _sqlite_decimals, _sqlite_rows
-from sqlalchemy import DateTime, Float, Numeric, Time
+from sqlalchemy import DateTime, Float, Numeric, Time, make_url
 
-from rxdb import parse
-from rxdb.engine import build
+from rxdb import registry
 
-DIALECT = build(parse("sqlite://")).dialect
+DIALECT = make_url("sqlite://").get_dialect()()
+registry.get("sqlite").keep_meaning(DIALECT, make_url("sqlite://"))
 SPECIAL = ["NaN", "sNaN", "Infinity", "1E+900", "9999999999.995", "-9999999999.995", "-0", "1E-999"]
 DECIMALS = st.decimals(-(10**10), 10**10, places=4) | st.sampled_from(list(map(Decimal, SPECIAL)))
 
