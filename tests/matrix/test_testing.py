@@ -276,6 +276,9 @@ def test_sees_nothing_of_it(rx_engine):
 
 
 def test_migrations_are_tested_and_told_in_a_grid(backend: str, project: pytest.Pytester) -> None:
+    name = backend.partition("+")[0]
+    if Feature.REFLECTED_CONSTRAINTS not in registry.get(name).features:
+        pytest.skip(f"{name} does not {Feature.REFLECTED_CONSTRAINTS.value}")
     project.makepyfile(rxconfig=RXCONFIG)
     project.run(sys.executable, "-m", "rxdb", "db", "init", timeout=60)
     options = ("--rx-migrations", "--rx-grid=grid.md", "--rx-grid=grid.html", "test_skips.py")
