@@ -53,10 +53,6 @@ TWO = "--numprocesses=2"
 FAULTS = ("servers_killed", "connections_cut", "deadlocks")
 CLUSTERS = ("pgbouncer", "standby", "galera", "groupreplication")
 
-# What is the same with each driver of a server, and is tried with these.
-ONE_DRIVER = {"sqlite-pysqlite", "postgresql-psycopg", "mysql-pymysql", "mariadb-pymysql", "duckdb"}
-SAME_WITH_EACH = ["tests/matrix/test_linting.py"]
-
 # The tests of migrations need no more than one driver of each server; with an asynchronous one
 # those run that go all the way.
 END_TO_END = [f"tests/migrations/test_{name}.py" for name in ("migrations", "reported_failures")]
@@ -68,6 +64,12 @@ MIGRATED = {
     "sqlite-aiosqlite": END_TO_END,
     "postgresql-asyncpg": END_TO_END,
     "mysql-asyncmy": END_TO_END,
+}
+
+# What is the same with other drivers of a server, and takes long: tried with these only.
+SOME = {
+    "tests/matrix/test_linting.py": {"duckdb", *(p for p in MIGRATED if MIGRATED[p] != END_TO_END)},
+    "tests/matrix/test_testing.py": {"duckdb", *MIGRATED},
 }
 
 
@@ -105,7 +107,7 @@ def tests(session: nox.Session, pair: str) -> None:
     package, *more = MATRIX[pair]
     install(session, package, "test", *more)
     start(session, name)
-    ignored = [] if pair in ONE_DRIVER else [f"--ignore={path}" for path in SAME_WITH_EACH]
+    ignored = [f"--ignore={path}" for path, pairs in SOME.items() if pair not in pairs]
     backend = f"--backend={name}{'+' if driver else ''}{driver}"
     pytest(session, "tests/matrix", backend, *ignored, TWO)
 
