@@ -92,20 +92,23 @@ def keep_exact(dialect: Any) -> None:
 
 def read_parts(dialect: Any) -> None:
     """Let a number in a JSON document be the decimal that it is written as."""
-    from sqlalchemy.sql import operators
-
     statements: Any = dialect.statement_compiler
-    parts = {operators.json_getitem_op, operators.json_path_getitem_op}
 
     class Compiler(statements):  # type: ignore[misc]  # the class that this engine has
-        def visit_cast(self, cast: Any, **options: Any) -> str:
-            text: str = super().visit_cast(cast, **options)
-            is_part = getattr(cast.clause, "operator", None) in parts
-            if not is_part or not has_text(cast.type, self.dialect):
-                return text
-            found, _, kind = text.removeprefix("CAST(").rpartition(" AS ")
-            scale = "NULL" if cast.type.scale is None else cast.type.scale
-            return f"CAST({OF_NUMBER}({found}, {scale}) AS {kind}"
+        def visit_json_getitem_op_binary(self, binary: Any, *arguments: Any, **options: Any) -> str:
+            found = super().visit_json_getitem_op_binary(binary, *arguments, **options)
+            return self._decimal(found, binary.type)
+
+        def visit_json_path_getitem_op_binary(
+            self, binary: Any, *arguments: Any, **options: Any
+        ) -> str:
+            found = super().visit_json_path_getitem_op_binary(binary, *arguments, **options)
+            return self._decimal(found, binary.type)
+
+        def _decimal(self, found: str, type_: Any) -> str:
+            if not has_text(type_, self.dialect) or OF_NUMBER in found:
+                return found  # SQLAlchemy 2.1 comes by twice, for a CAST and for what is in it
+            return f"{OF_NUMBER}({found}, {'NULL' if type_.scale is None else type_.scale})"
 
     dialect.statement_compiler = Compiler
 
