@@ -88,6 +88,13 @@ def _keeping(rollback: Callable[[Any], None]) -> Callable[[Any], None]:
     return keep
 
 
+def _forget(driver: Any) -> None:
+    """Let psycopg know that the server has; before 3.3 it does not see that in the answer."""
+    prepared = getattr(driver, "_prepared", None)
+    if prepared is not None:
+        prepared.clear()
+
+
 def _again(send: Callable[..., None], failure: type[Exception]) -> Callable[..., None]:
     """Return SQLAlchemy's *send*, whose last argument is the context of an execution."""
     from psycopg.pq import TransactionStatus
@@ -108,7 +115,8 @@ def _again(send: Callable[..., None], failure: type[Exception]) -> Callable[...,
                 connection.info[STALE] = True
                 raise
             if server.transaction_status == TransactionStatus.IDLE:  # in AUTOCOMMIT
-                execute(connection, "DEALLOCATE ALL")  # psycopg forgets when it sees the answer
+                execute(connection, "DEALLOCATE ALL")
+                _forget(driver)
             connection.rollback()
             send(*arguments)
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from rxdb import registry
 from rxdb.dialect import Feature
 from rxdb.errors import MigrationError, NotInitialized, RxdbError, SchemaOutdated, SeveralHeads
-from rxdb.url import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,7 +56,7 @@ def models(url: str) -> None:
     from rxdb.migrations import commands  # noqa: PLC0415 - loads Alembic
 
     upgrade(url)
-    dialect = parse(url).dialect
+    dialect = registry.get(url.partition(":")[0].partition("+")[0])
     if Feature.REFLECTED_CONSTRAINTS not in dialect.features:
         pytest.skip(f"{dialect.title} does not {Feature.REFLECTED_CONSTRAINTS.value}")
     if found := commands.differences(url=url):
