@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import OpenSession
-from sqlalchemy import Engine, UniqueConstraint, func
+from sqlalchemy import Engine, UniqueConstraint, func, inspect
 from sqlmodel import Field, Session, col, select
 
 import rxdb as rx
@@ -46,6 +46,8 @@ def nickname() -> Any:
         name: str = Field(primary_key=True, sa_type=rx.CaseInsensitiveText)
         count: int = 0
 
+    table: Any = inspect(Nickname).local_table
+    table.metadata.remove(table)  # other tests create all that is there
     return Nickname
 
 
