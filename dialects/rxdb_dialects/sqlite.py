@@ -106,6 +106,8 @@ OPTIONS = URI_OPTIONS | {
     *PRAGMAS,
 }
 
+SQLITE_BUSY = 5
+
 SUFFIXES = (".db", ".db3", ".s3db", ".sqlite", ".sqlite3")
 
 ERRORS: dict[str | int, type[RxdbError]] = {
@@ -303,7 +305,7 @@ def prepare(engine: Engine, target: Target) -> None:
         if target.read_only or (path and not _sqlite_files.is_open(path)):
             connection.isolation_level = None  # sqlite3 begins nothing either
         teach(connection)
-        run(connection, *statements)
+        set_up(connection, statements)
         if not target.read_only:
             _sqlite_queue.join(connection, *known_as)
 
@@ -323,6 +325,37 @@ def prepare(engine: Engine, target: Target) -> None:
         sqlalchemy_dialect.do_begin = _sqlite_queue.begin_async if is_async else _sqlite_queue.begin
         if not file(target.url):
             keep_memory(engine)
+
+
+def set_up(connection: Any, statements: list[str]) -> None:
+    """Execute the PRAGMAs of a new connection, and again for as long as the busy timeout.
+
+    Of several that begin a new database's write-ahead log at the same moment SQLite refuses all but
+    one at once, without that timeout: each reads already, and would wait for the others to stop.
+    """
+    try:
+        run(connection, *statements)
+    except Exception as error:
+        if not is_busy(error):
+            raise
+        from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
+
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA busy_timeout")
+        (patience,) = cursor.fetchone()
+        cursor.close()
+        again = Retrying(
+            retry=retry_if_exception(is_busy),
+            wait=wait_random(0.001, 0.01),
+            stop=stop_after_delay(patience / 1000),
+            reraise=True,
+        )
+        again(run, connection, *statements)
+
+
+def is_busy(error: BaseException) -> bool:
+    """Whether another connection holds the lock that was needed."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == SQLITE_BUSY
 
 
 def teach(connection: Any) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -177,3 +180,34 @@ def test_what_is_mounted_to_be_read_only_is_read(tmp_path: Path) -> None:
     run = [*alone, "sh", "-c", MOUNTED, "sh", str(tmp_path), sys.executable]
     done = subprocess.run(run, check=True, capture_output=True, text=True)
     assert done.stdout.splitlines() == ["[1]", "read only"] * 2
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[sqlite3.Connection]:
+    """Write to a database that has no write-ahead log yet."""
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("CREATE TABLE note (id INTEGER PRIMARY KEY)")
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("INSERT INTO note VALUES (1)")
+        yield other
+
+
+def test_the_first_connection_waits_for_who_writes_before_it_begins_a_log(tmp_path: Path) -> None:
+    with writing(tmp_path / "app.db") as other:
+        timer = threading.Timer(0.2, other.commit)
+        timer.start()
+        with rx.get_engine(f"sqlite:///{tmp_path}/app.db").connect() as connection:
+            mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
+            count = connection.exec_driver_sql("SELECT count(*) FROM note").scalar()
+        timer.join()
+    assert (mode, count) == ("wal", 1)
+
+
+def test_the_first_connection_waits_no_longer_than_it_was_told(tmp_path: Path) -> None:
+    engine = rx.get_engine(f"sqlite:///{tmp_path}/app.db?busy_timeout=100")
+    with writing(tmp_path / "app.db"):
+        begun = time.monotonic()
+        with pytest.raises(rx.errors.LockTimeout):
+            engine.connect()
+        waited = time.monotonic() - begun
+    assert 0.1 <= waited < 3
