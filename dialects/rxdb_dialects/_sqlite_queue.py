@@ -3,8 +3,8 @@
 SQLite lets one connection write at a time and keeps no queue: who waits sleeps and tries again, for
 longer each time, so that a newcomer goes first and an unlucky thread waits for seconds. In this
 process a queue stands before BEGIN IMMEDIATE: first come, first served, but a thread that comes
-again at once gets some turns in a row. To hand the turn to another thread took 0.23 ms where a
-transaction took 0.37. Only who has the turn meets other processes.
+again at once gets some turns in a row: to hand the turn to another thread costs more than half of a
+short transaction. Only who has the turn meets other processes.
 
 The turn belongs to the connection, and ends where SQLite's own lock does: at COMMIT, ROLLBACK and
 close, in whichever thread that runs, and when a connection is dropped.
@@ -31,28 +31,29 @@ if TYPE_CHECKING:
 
 BEGIN = "BEGIN IMMEDIATE"
 
-STAY = 0.01
-"""Seconds in which a thread that writes may come again before those who wait: 25 turns of a
-transaction that reads a row through the ORM, adds one and commits."""
+STAY = 0.015
+"""Seconds in which a thread that writes may come again before those who wait. With 0.015 eight
+threads are more than 0.8 times as fast as one alone, and just so with 0.01
+(``benchmarks/sqlite_load.py``). The slowest waits for seven stays."""
 
-MOST_TURNS = 20
+MOST_TURNS = 40
 """Turns that a thread gets in a row while others wait."""
 
 ROUND = 0.1
 """Seconds that all who stay take together, about, however many wait."""
 
 EXPECTED = 4
-"""Turns in a row after which a thread is expected once more: it then wakes nobody when it leaves.
-To do so each time took 33 of the 470 microseconds of a transaction."""
+"""Turns in a row after which a thread is expected once more: it then wakes nobody when it leaves,
+which would interrupt it each time."""
 
 LOOK = 0.002
 """Seconds until the first of those who wait looks by itself, whether that thread still comes."""
 
-LONGEST_PAUSE = 0.008
+LONGEST_PAUSE = 0.016
 """Seconds on average between two tries of who waits for a process that comes again and again, and
-is met between two of its transactions once in a few tries. So each stays for a while: after a sleep
-a transaction took 0.70 ms, and 0.39 without, as code and data are no more in the caches of the
-processor."""
+is met between two of its transactions once in a few tries. So each stays for a while: code and data
+are in the caches of its processor. With 0.008 four processes were less than 0.8 times as fast as
+one alone."""
 
 SHORTEST_PAUSE = 0.0002
 """Seconds between two tries, at the least: where the other process writes now and then."""
@@ -279,7 +280,7 @@ class Connection(sqlite3.Connection):
         """Begin, and find out whether other processes write too.
 
         Where nobody else does, SQLite's own busy timeout stands ready: to set another one would
-        take 20 of the 260 microseconds of a session that adds a row and commits.
+        take a tenth of the time of a session that adds a row and commits.
         """
         now = time.monotonic()
         has_waited = turn.patience is not None and now - turn.asked > turn.patience / 10
