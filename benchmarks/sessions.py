@@ -109,6 +109,12 @@ def heroes(backend: Backend, folder: Path) -> Iterator[str]:
         yield url
 
 
+def own(backend: Backend, folder: Path, stack: ExitStack) -> Callable[[], str]:
+    """Return what makes another database each time: a file of SQLite stays in the journal mode that
+    the first who opens it asks for."""
+    return lambda: stack.enter_context(heroes(backend, folder))
+
+
 @contextmanager
 def delayed(url: str) -> Iterator[str]:
     """Put a delay on each round trip to a server, and yield the URL that has it."""
@@ -130,12 +136,12 @@ def read(backend: Backend, folder: Path, rounds: int, stack: ExitStack) -> Case:
     most = {} if backend is SQLITE else {OWN: 0.85}
     if backend.title == "PostgreSQL":
         most["rx.session(read_only=True)"] = 0.55
-    url = stack.enter_context(heroes(backend, folder))
     names = ["rxdb", "rxdb_read_only", *PEERS]
+    make = own(backend, folder, stack)
     return Case(
         title=f"Read an object, {backend.title}",
         note="Open a session, get an object by its key, close the session.",
-        contestants=contestants(names, "read", url, folder, stack, "Tarantula"),
+        contestants=contestants(names, "read", make, folder, stack, "Tarantula"),
         goals=against_reflex(most),
         rounds=rounds,
     )
@@ -165,7 +171,9 @@ def far(backend: Backend, folder: Path, rounds: int, stack: ExitStack) -> Case:
     return Case(
         title=f"Read an object with {DELAY * 1000:g} ms on each round trip, {backend.title}",
         note="The same through a program that holds each message to the server back.",
-        contestants=contestants(names, "read", url, folder, stack, "Tarantula", COUNT // FEWER),
+        contestants=contestants(
+            names, "read", lambda: url, folder, stack, "Tarantula", COUNT // FEWER
+        ),
         goals=against_reflex({"rx.session(read_only=True)": 0.35}),
         rounds=rounds,
     )
@@ -173,13 +181,13 @@ def far(backend: Backend, folder: Path, rounds: int, stack: ExitStack) -> Case:
 
 def write(backend: Backend, folder: Path, rounds: int, stack: ExitStack) -> Case:
     """Open a session, add an object, commit, close."""
-    url = stack.enter_context(heroes(backend, folder))
+    make = own(backend, folder, stack)
     disk = f" A page of 4 KiB was on the disk after {runner.milliseconds(sync(folder))}."
     return Case(
         title=f"Write an object, {backend.title}",
-        note="Open a session, add an object, commit, close the session."
-        + (disk if backend is SQLITE else ""),
-        contestants=contestants(["rxdb", *PEERS], "write", url, folder, stack, True),  # noqa: FBT003
+        note="Open a session, add an object, commit, close the session. Each library has a "
+        "database of its own." + (disk if backend is SQLITE else ""),
+        contestants=contestants(["rxdb", *PEERS], "write", make, folder, stack, True),  # noqa: FBT003
         goals=against_reflex({OWN: 0.3} if backend is SQLITE else {}),
         rounds=rounds,
     )
@@ -200,13 +208,13 @@ def sync(folder: Path) -> float:
 
 def key(backend: Backend, folder: Path, rounds: int, stack: ExitStack) -> Case:
     """Open a session, add an object, commit, read its new key, close."""
-    url = stack.enter_context(heroes(backend, folder))
+    make = own(backend, folder, stack)
     names = ["rxdb", "rxdb_kept", "sqlmodel", "reflex", "advanced_alchemy", "flask_sqlalchemy"]
     most = {TITLES["rxdb_kept"]: 0.5} if backend.title == "PostgreSQL" else {}
     return Case(
         title=f"Write an object and read its key, {backend.title}",
         note="Open a session, add an object, commit, read the new key, close the session.",
-        contestants=contestants(names, "write and read", url, folder, stack, True),  # noqa: FBT003
+        contestants=contestants(names, "write and read", make, folder, stack, True),  # noqa: FBT003
         goals=against_reflex(most),
         rounds=rounds,
     )
@@ -220,7 +228,7 @@ def against_reflex(most: dict[str, float]) -> tuple[Goal, ...]:
 def contestants(
     names: Sequence[str],
     work: str,
-    url: str,
+    make: Callable[[], str],
     folder: Path,
     stack: ExitStack,
     expected: object,
@@ -228,7 +236,7 @@ def contestants(
 ) -> tuple[Contestant, ...]:
     """Start a process for each library."""
     return tuple(
-        contestant(name, work, url, started(folder / f"{name}-{work}", stack), expected, count)
+        contestant(name, work, make(), started(folder / f"{name}-{work}", stack), expected, count)
         for name in names
     )
 
