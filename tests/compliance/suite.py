@@ -155,7 +155,8 @@ def write(backend: str, row: str) -> None:
     """Put the row into the page, in the place of the one that the backend had, and the reasons."""
     old = PAGE.read_text(encoding="utf-8")
     own = re.compile(rf"^\| {re.escape(backend)} \|.*\|$", re.MULTILINE)
-    with_row = own.sub(row, old) if own.search(old) else old.replace(END, f"{row}\n{END}", 1)
+    added = old.replace(f"\n{END}", f"{row}\n\n{END}", 1)
+    with_row = own.sub(row, old) if own.search(old) else added
     reasons = "\n".join(f"- `{pattern.strip(':')}`: {why}" for pattern, why in CHANGED.items())
     part = re.compile(f"(<!-- reasons -->\n).*?({END})", re.DOTALL)
     PAGE.write_text(part.sub(rf"\g<1>\n{reasons}\n\n\g<2>", with_row), encoding="utf-8")
