@@ -248,6 +248,35 @@ def test_a_day_that_becomes_a_moment_stays_the_same_day(
     assert str(kept).startswith("2001-02-03")
 
 
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_a_moment_that_becomes_a_day_is_only_that_day(
+    project: Path, metadata: MetaData, engine: sa.Engine, by_hand: bool
+) -> None:
+    """The time of day stayed where a database keeps both as text, and no day was found any more."""
+    table = Table("item", metadata, Column("id", Integer, primary_key=True), Column("at", DateTime))
+    migrations.init()
+    with engine.begin() as connection:
+        at = dt.datetime(2001, 2, 3, 4, 5, 6)  # noqa: DTZ001
+        connection.execute(table.insert().values(id=1, at=at))
+    table.c.at.type = sa.Date()
+    if by_hand:
+        write(
+            project,
+            "def upgrade():\n"
+            "    with op.batch_alter_table('item') as batch_op:\n"
+            "        batch_op.alter_column('at', existing_type=sa.DateTime(), type_=sa.Date())\n"
+            "\n\ndef downgrade():\n    pass\n",
+        )
+    else:
+        made = migrations.make("change").path
+        assert made is not None
+        assert "update" not in made.read_text()  # a second look at every row, on every server
+    migrations.migrate(allow_data_loss=True)
+    with engine.connect() as connection:
+        kept = connection.scalar(sa.select(sa.cast(table.c.at, String(30))))
+    assert kept == "2001-02-03"
+
+
 def test_a_longer_text_is_noticed(project: Path, metadata: MetaData, engine: sa.Engine) -> None:
     """Changes of a type or a length were never noticed."""
     table = Table(

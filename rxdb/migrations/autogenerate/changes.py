@@ -22,7 +22,6 @@ from rxdb.migrations.autogenerate.rendering import (
     AddIndex,
     Alter,
     Batch,
-    TrimOp,
     add_constraint,
 )
 from rxdb.migrations.autogenerate.shapes import SEQUENCE, Stored, find_enum
@@ -115,15 +114,15 @@ class TableChanges:
         if not self.batch:
             return []
         convention = {kind: pattern for kind, pattern in NAMES.items() if self.unnamed}
-        made = Batch(
-            self.key[1],
-            self.batch,
-            schema=self.key[0],
-            convention=convention or None,
-            retyped=self.retyped,
-        )
-        trims = [TrimOp(self.key[1], old, new, self.key[0]) for old, new in self.retyped]
-        return [made, *trims]
+        return [
+            Batch(
+                self.key[1],
+                self.batch,
+                schema=self.key[0],
+                convention=convention or None,
+                retyped=self.retyped,
+            )
+        ]
 
     def _say(self, sentence: str) -> None:
         self.comparison.say(sentence)

@@ -318,24 +318,6 @@ class FillEachOp(FillOp):
         self.key = list(key)
 
 
-class TrimOp(ops.MigrateOperation):
-    """Take the time of day from what becomes a date: SQLite keeps both as text."""
-
-    def __init__(
-        self, table_name: str, old: sa.Column[Any], new: sa.Column[Any], schema: str | None
-    ) -> None:
-        self.table_name = table_name
-        self.old = old
-        self.new = new
-        self.schema = schema
-
-    def reverse(self) -> ops.MigrateOperation:
-        return TrimOp(self.table_name, self.new, self.old, self.schema)
-
-    def to_diff_tuple(self) -> tuple[Any, ...]:
-        return ("trim", self.table_name, self.new.name)
-
-
 class CreateSchemaOp(ops.MigrateOperation):
     """Create a schema unless it is there. It stays: it may hold what is not ours."""
 
@@ -564,19 +546,6 @@ def _fill(context: AutogenContext, op: FillOp) -> list[str]:
     ]
 
 
-@renderers.dispatch_for(TrimOp)
-def _trim(context: AutogenContext, op: TrimOp) -> list[str]:
-    if not (isinstance(op.new.type, sa.Date) and isinstance(op.old.type, sa.DateTime)):
-        return []
-    schema = f", schema={op.schema!r}" if op.schema else ""
-    name = repr(str(op.new.name))
-    values = f"{{{name}: sa.func.date(rows.c[{name}])}}"
-    return [
-        f"rows = sa.table({op.table_name!r}, sa.column({name}){schema})",
-        f"op.execute(rows.update().values({values}))",
-    ]
-
-
 @renderers.dispatch_for(RenameTable)
 def _rename_table(context: AutogenContext, op: RenameTable) -> str:
     schema = f", schema={op.schema!r}" if op.schema else ""
@@ -609,7 +578,6 @@ __all__ = [
     "FillEachOp",
     "FillOp",
     "RenameTable",
-    "TrimOp",
     "Unprintable",
     "add_constraint",
     "default",
