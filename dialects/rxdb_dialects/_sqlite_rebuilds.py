@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from rxdb.errors import RebuildFailed
+from rxdb.errors import DatabaseError, RebuildFailed
 from rxdb_dialects import _sqlite_copies as copies
 from rxdb_dialects import _sqlite_tables as tables
 from rxdb_dialects._sqlite_tables import Column, Definition, quote, unquote
@@ -115,6 +115,9 @@ def revising(connection: Connection, revision: str) -> Iterator[None]:
                 warnings.filterwarnings("ignore", message=start)
             yield
         watch.finish()
+    except DatabaseError as error:
+        watch.name_table(error)
+        raise
     finally:
         event.remove(connection, "before_cursor_execute", watch.before)
         event.remove(connection, "after_cursor_execute", watch.after)
@@ -187,6 +190,7 @@ class Watch:
         self.violations: dict[tuple[str, str], int] | None = None
         self.broken: dict[str, str] | None = None
         self.renamed: dict[str, str] = {}
+        self.copied: dict[str | None, str] = {}
         self.is_legacy = False
         self.busy = False
 
@@ -265,6 +269,17 @@ class Watch:
         if self.broken is not None:
             self._check_readers(self.broken)
 
+    def name_table(self, error: DatabaseError) -> None:
+        """Let the error of a row that does not fit into a copy name the table itself, also in
+        SQLite's words, which are all that a failed migration repeats."""
+        copy = error.table
+        if copy not in self.copied:
+            return
+        error.table = self.copied[copy]
+        failure: Any = error
+        for told in (failure, failure.orig):
+            told.args = tuple(str(a).replace(f"{copy}.", f"{error.table}.") for a in told.args)
+
     def legacy(self, *, on: bool) -> None:
         """Let a RENAME pass over what refers to the table, or not."""
         if on != self.is_legacy:
@@ -294,6 +309,7 @@ class Watch:
         """Make the copy over again, now with all that reflection had not told."""
         origin = tables.copied_columns(insert)
         rebuild.table = unquote(list(tables.significant(insert))[-1])
+        self.copied[rebuild.copy] = rebuild.table
         rebuild.names = {old: new for new, old in origin.items()}
         rebuild.indexes = _indexes(self.connection, rebuild.table)
         rebuild.triggers = _triggers(self.connection, rebuild.table)

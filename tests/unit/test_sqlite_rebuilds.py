@@ -430,6 +430,26 @@ def test_rows_without_a_parent_from_before_stop_nothing(
         database.migrate(lambda op: op.execute("INSERT INTO c VALUES (2, 'x', 6)"))
 
 
+@pytest.mark.parametrize("name", ["user", "u" * 60])  # Alembic cuts the copy's name to 50
+def test_a_row_that_does_not_fit_is_told_with_its_own_table(database: Database, name: str) -> None:
+    metadata = sa.MetaData()
+    table = sa.Table(name, metadata, sa.Column("a", sa.String(9)), sa.Column("b", sa.Integer))
+    metadata.create_all(database.engine)
+    database.run(f"INSERT INTO {name} VALUES ('abcdef', NULL)")
+
+    def shorten(op: Operations) -> None:
+        with op.batch_alter_table(name) as batch:
+            batch.alter_column("a", type_=sa.String(3))
+
+    with pytest.raises(rx.BadValue, match=rf"fit into {name}\.a: ") as caught:
+        database.migrate(shorten)
+    assert (caught.value.table, caught.value.columns) == (table.name, ("a",))
+    with pytest.raises(rx.NotNullViolation, match=rf"^{name}\.b needs") as missing:
+        database.migrate(require(name, "b"))
+    assert str(missing.value.__cause__) == f"NOT NULL constraint failed: {name}.b"
+    assert f") NOT NULL constraint failed: {name}.b\n" in str(missing.value)
+
+
 def test_a_copy_that_another_tool_left_is_removed(database: Database) -> None:
     database.run(TRIGGERED[0], "INSERT INTO t VALUES (1, 'x', 'y')")
     database.run("CREATE TABLE _alembic_tmp_t (id INTEGER PRIMARY KEY)")
