@@ -316,28 +316,15 @@ def example(
     return Example(code, label, broken, fixed, use)
 
 
+def keyed(code: str, label: str, broken: Any, fixed: Any, **options: bool) -> Example:
+    made = [model(value(type_, **options)) for type_ in (broken, fixed)]
+    return Example(code, label, made[0], made[1], fill)
+
+
 EXAMPLES = [
-    example(
-        "key-too-long",
-        "unique",
-        model(value(String(800), unique=True)),
-        model(value(String(768), unique=True)),
-        fill,
-    ),
-    example(
-        "key-too-long",
-        "index",
-        model(value(String(800), index=True)),
-        model(value(String(768), index=True)),
-        fill,
-    ),
-    example(
-        "key-too-long",
-        "very long index",
-        model(value(String(3000), index=True)),
-        model(value(String(500), index=True)),
-        fill,
-    ),
+    keyed("key-too-long", "unique", String(800), String(768), unique=True),
+    keyed("key-too-long", "index", String(800), String(768), index=True),
+    keyed("key-too-long", "very long index", String(3000), String(500), index=True),
     example(
         "key-too-long",
         "primary key",
@@ -376,20 +363,8 @@ EXAMPLES = [
         PLAIN,
         only_create,
     ),
-    example(
-        "text-key",
-        "index",
-        model(value(Text, index=True)),
-        model(value(String(255), index=True)),
-        fill,
-    ),
-    example(
-        "text-key",
-        "unique",
-        model(value(Text, unique=True)),
-        model(value(String(255), unique=True)),
-        fill,
-    ),
+    keyed("text-key", "index", Text, String(255), index=True),
+    keyed("text-key", "unique", Text, String(255), unique=True),
     example(
         "text-key",
         "primary key",

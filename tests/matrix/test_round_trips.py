@@ -36,35 +36,46 @@ def relayed(target: Target, through: Relay) -> URL:
     return target.url.set(port=through.port).update_query_dict({"sslmode": "disable"})
 
 
-def count(through: Relay, work: Callable[[], object]) -> int:
-    """Count the round trips of the tenth time: connections are open, statements prepared."""
+@pytest.fixture
+def directly(
+    target: Target, relayed: URL, make_engine: Callable[..., Engine]
+) -> Iterator[Callable[[str, str], Callable[[], None]]]:
+    """Make functions that send a statement, and how its transaction ends, with the driver alone."""
+    connection = make_engine(replace(target, url=relayed)).raw_connection()
+
+    def send(statement: str, end: str) -> Callable[[], None]:
+        def work() -> None:
+            cursor = connection.cursor()
+            cursor.execute(statement)
+            cursor.close()
+            getattr(connection, end)()
+
+        return work
+
+    yield send
+    connection.close()
+
+
+def count(through: Relay, work: Callable[[], object], what: str = "round_trips") -> int:
+    """Count the round trips, or the bytes ``sent``, of the tenth time: connections are open,
+    statements prepared."""
     for _ in range(9):
         work()
-    before = through.round_trips
+    before: int = getattr(through, what)
     work()
-    return through.round_trips - before
+    after: int = getattr(through, what)
+    return after - before
 
 
 @pytest.mark.sync_driver
 def test_a_session_sends_no_more_than_its_driver_does(
     through: Relay,
     relayed: URL,
-    target: Target,
+    directly: Callable[[str, str], Callable[[], None]],
     open_session: OpenSession,
-    make_engine: Callable[..., Engine],
+    engine: Engine,
 ) -> None:
-    engine = make_engine(replace(target, url=relayed))
     Cup.__table__.create(engine)  # type: ignore[attr-defined]
-    connection = engine.raw_connection()
-
-    def directly(statement: str, end: Callable[[], None]) -> Callable[[], None]:
-        def work() -> None:
-            cursor = connection.cursor()
-            cursor.execute(statement)
-            cursor.close()
-            end()
-
-        return work
 
     def read() -> None:
         with open_session(relayed) as session:
@@ -76,41 +87,25 @@ def test_a_session_sends_no_more_than_its_driver_does(
             session.commit()
 
     insert = f"INSERT INTO {Cup.__tablename__} (name) VALUES ('blue')"
-    assert count(through, read) == count(through, directly("SELECT 1", connection.rollback))
-    assert count(through, add) == count(through, directly(insert, connection.commit))
-    connection.close()
+    assert count(through, read) == count(through, directly("SELECT 1", "rollback"))
+    assert count(through, add) == count(through, directly(insert, "commit"))
 
 
 @pytest.mark.sync_driver
 def test_a_session_uses_what_its_driver_has_prepared(
     through: Relay,
     relayed: URL,
-    target: Target,
+    directly: Callable[[str, str], Callable[[], None]],
     open_session: OpenSession,
-    make_engine: Callable[..., Engine],
 ) -> None:
     query = f"SELECT '{'x' * 1000}'"
-    connection = make_engine(replace(target, url=relayed)).raw_connection()
-
-    def directly() -> None:
-        cursor = connection.cursor()
-        cursor.execute(query)
-        cursor.close()
-        connection.commit()
 
     def read() -> None:
         with open_session(relayed) as session:
             session.connection().exec_driver_sql(query)
 
-    def sent(work: Callable[[], None]) -> int:
-        for _ in range(9):
-            work()
-        before = through.sent
-        work()
-        return through.sent - before
-
-    assert sent(read) == sent(directly) + len("ROLLBACK") - len("COMMIT")
-    connection.close()
+    sent = count(through, read, "sent") - len("ROLLBACK")
+    assert sent == count(through, directly(query, "commit"), "sent") - len("COMMIT")
 
 
 def test_reads(through: Relay, relayed: URL, open_session: OpenSession) -> None:
