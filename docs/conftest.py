@@ -5,7 +5,8 @@ A ``python`` block is executed; its output is what the ``output`` block right af
 block with a title is a file, such as ``python title="rxconfig.py"``: it is written, not executed.
 
 The blocks of a page run one after the other, in a folder that is empty when the page begins and
-that the pages call ``/srv/shop``, on SQLite, with nothing of rxdb left from the page before.
+that the pages call ``/srv/shop``, on SQLite, with nothing of rxdb left from the page before, and
+with models of its own.
 """
 # ruff: noqa: INP001 - a folder of pages, not a package
 
@@ -27,12 +28,14 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import pytest
+from sqlalchemy import MetaData, orm
 from sqlmodel import SQLModel
 from sybil import Document, Example, Region, Sybil
 from sybil.parsers.markdown import SkipParser
 
 import rxdb as rx
 from rxdb import config, registry
+from rxdb.model import NAMING_CONVENTION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -156,6 +159,11 @@ def begin(namespace: dict[str, Any]) -> None:
     patch.chdir(folder)
     patch.syspath_prepend(folder)
     patch.setattr(sys, "dont_write_bytecode", True)
+    own = orm.registry(metadata=MetaData(naming_convention=NAMING_CONVENTION))
+    patch.setattr(SQLModel, "_sa_registry", own)  # tests that run in the same call keep theirs
+    patch.setattr(SQLModel, "metadata", own.metadata)
+    patch.setattr(rx.ModelRegistry, "_metadata", [own.metadata])
+    _page.callback(own.dispose)
     _page.callback(forget)
     namespace |= {"__name__": "__main__", "is_installed": is_installed}
 
@@ -166,12 +174,9 @@ def is_installed(module: str) -> bool:
 
 
 def forget() -> None:
-    """Forget the page's settings, engines, models and dialects."""
+    """Forget the page's settings, engines and dialects."""
     rx.set_config(None)
     rx.dispose()
-    rx.ModelRegistry._metadata[1:] = []  # noqa: SLF001
-    SQLModel.metadata.clear()
-    SQLModel._sa_registry.dispose()  # noqa: SLF001
     registry.plugins.cache_clear()
 
 
