@@ -253,6 +253,11 @@ def no_file(url: URL) -> str:
     return ""
 
 
+def no_remark(target: Target) -> str:
+    """Say nothing about the file."""
+    return ""
+
+
 def nothing_at_a_glance(text: str, folder: Path) -> tuple[DBAPIConnection, str] | None:
     """Leave it to SQLAlchemy."""
 
@@ -547,6 +552,9 @@ class Dialect:
 
     file: Callable[[URL], str] = no_file
     """Return the path of the file that holds the database; empty where there is none."""
+
+    remark: Callable[[Target], str] = no_remark
+    """Say what ``rxdb doctor`` should of the place of that file; empty where it is as usual."""
 
     complete_url: Callable[[URL, Path], URL] = unchanged
     """Fill in what the backend needs and a short URL leaves out; a relative path starts at the

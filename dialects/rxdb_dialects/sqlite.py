@@ -406,14 +406,34 @@ def pragmas(target: Target) -> list[str]:
         if value.upper() not in words and (words or not re.fullmatch("-?[0-9]{1,18}", value)):
             expected = f"one of {', '.join(words)}" if words else "a whole number"
             raise BadURL(f"{name}={value!r} is not {expected}.")
-    path = file(target.url)
-    in_file = bool(path) and target.url.query.get("mode") != "ro" and _sqlite_files.is_open(path)
-    usual = {name: v for name, v in PRAGMAS.items() if in_file or name not in FILE_PRAGMAS}
-    if in_file and _sqlite_files.is_on_network(path):
+    path = written(target)
+    usual = {name: v for name, v in PRAGMAS.items() if path or name not in FILE_PRAGMAS}
+    if path and _sqlite_files.is_on_network(path):
         usual |= {"journal_mode": "DELETE", "synchronous": "FULL"}
-    usual |= {"synchronous": "FULL"} if in_file and target.durability == "full" else {}
+    usual |= {"synchronous": "FULL"} if path and target.durability == "full" else {}
     only = {"query_only": "ON"} if target.read_only else {}
     return [f"PRAGMA {name} = {value}" for name, value in {**usual, **own, **only}.items()]
+
+
+def written(target: Target) -> str:
+    """Return the path of the file if this process may write to it; else nothing."""
+    from rxdb_dialects import _sqlite_files
+
+    path = file(target.url)
+    may = bool(path) and target.url.query.get("mode") != "ro" and _sqlite_files.is_open(path)
+    return path if may else ""
+
+
+def remark(target: Target) -> str:
+    """Tell of a network disk, and what follows for those who use the file."""
+    from rxdb_dialects import _sqlite_files
+
+    path = written(target)
+    if not path or not _sqlite_files.is_on_network(path):
+        return ""
+    if str(target.url.query.get("journal_mode")).upper() == "WAL":
+        return "on a network disk, where journal_mode=WAL damages or hides data: leave it out"
+    return "on a network disk, so without a write-ahead log: commits and reads wait for each other"
 
 
 def keep_memory(engine: Engine) -> None:
@@ -800,6 +820,7 @@ dialect = Dialect(
     details=details,
     read_path=read_path,
     file=file,
+    remark=remark,
     glance=glance,
     complete_url=complete_url,
     translate=translate,

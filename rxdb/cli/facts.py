@@ -292,10 +292,13 @@ def _ask(facts: DatabaseFacts, url: URLLike, target: Target, *, is_async: bool) 
         folder = Path(file).parent
         if not folder.is_dir():
             raise FolderMissing.of(file)
-        if not Path(file).exists():
-            if not os.access(folder, os.W_OK):
-                raise PermissionError(f"{file} is not there, and {folder} cannot be written to")
-            return replace(facts, note=NO_FILE)
+        is_there = Path(file).exists()
+        if not is_there and not os.access(folder, os.W_OK):
+            raise PermissionError(f"{file} is not there, and {folder} cannot be written to")
+        remark = target.dialect.remark(target)
+        if not is_there:
+            return replace(facts, note="; ".join(filter(None, (NO_FILE, remark))))
+        facts = replace(facts, note=remark or None)
     if is_async:
         return asyncio.run(_ask_async(facts, url, target))
     with get_engine(url).connect() as connection:

@@ -17,10 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from rxdb_dialects import _sqlite_files
 from sqlalchemy import text
 
 import rxdb as rx
+from rxdb import cli
+from rxdb.cli.facts import examine
 
 URL = "sqlite:///app.db"
 
@@ -114,6 +117,38 @@ def test_there_is_no_write_ahead_log_on_a_network_disk(
         assert session.scalar(text("PRAGMA journal_mode")) == expected
     with rx.session("sqlite:///own.db?journal_mode=TRUNCATE") as session:
         assert session.scalar(text("PRAGMA journal_mode")) == "truncate"
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "told"),
+    [
+        (URL, "nfs", "on a network disk, so without a write-ahead log: commits and reads wait"),
+        (f"{URL}?journal_mode=wal", "nfs", "on a network disk, where journal_mode=WAL damages"),
+        (f"{URL}?mode=ro", "nfs", ""),
+        (URL, "ext4", ""),
+        ("sqlite://", "nfs", ""),
+    ],
+)
+def test_doctor_tells_of_a_network_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, kind: str, told: str
+) -> None:
+    listed = tmp_path / "mounts"
+    listed.write_text(f"server:/x {tmp_path} {kind} rw 0 0\n")
+    monkeypatch.setattr(_sqlite_files, "MOUNTS", listed)
+    (before,) = examine(URL).databases
+    assert (before.note or "").startswith("no file yet: it is made at the first session")
+    assert ("on a network disk" in (before.note or "")) == (kind == "nfs")
+    write()
+    rx.dispose()
+    (database,) = examine(url).databases
+    assert database.works
+    assert (database.note or "").startswith(told)
+    assert bool(database.note) == bool(told)
+    assert ("on a network disk" in doctor(url)) == bool(told)
+
+
+def doctor(url: str) -> str:
+    return CliRunner().invoke(cli.cli, ["doctor", "--url", url], env={"COLUMNS": "200"}).output
 
 
 NOBODY = 65534
