@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy.pool import NullPool
@@ -38,11 +39,11 @@ def target(url: URLLike | None = None) -> Target:
     wanted = url if url is not None else config.get_config().migration_url
     try:
         return find_target(wanted)
-    except (DriverMismatch, DriverMissing):
-        try:
+    except DriverMismatch:  # the URL names an asynchronous driver
+        return find_target(wanted, is_async=True)
+    except DriverMissing:
+        with suppress(DriverMismatch, DriverMissing):
             return find_target(wanted, is_async=True)
-        except (DriverMismatch, DriverMissing):
-            pass
         raise
 
 

@@ -102,6 +102,8 @@ class _Entry:
     connection: PoolProxiedConnection
     savepoint: str
     has_written: bool = False
+    has_failed: bool = False
+    is_autocommit: bool = False
     holds_others: bool = False
     """Whether an earlier one has written since its savepoint."""
     is_over: bool = False
@@ -148,6 +150,8 @@ class Outer:
         if entry is None or engines.QUERY.match(statement):
             return
         entry.has_written = True
+        asked = connection.get_execution_options().get("isolation_level")
+        entry.is_autocommit = asked == "AUTOCOMMIT"
         for later in self.entries[self.entries.index(entry) + 1 :]:
             later.holds_others = True
 
@@ -155,7 +159,7 @@ class Outer:
         if context.connection is not None and not context.is_disconnect:
             entry = self._find(context.connection.connection)
             if entry is not None:
-                entry.has_written = True  # it has to go back, whatever it did
+                entry.has_written = entry.has_failed = True  # it has to go back, whatever it did
 
     def _find(self, connection: object) -> _Entry | None:
         return next((e for e in self.entries if e.connection is connection), None)
@@ -188,6 +192,9 @@ class Outer:
             self.do_rollback(connection)
             return
         if entry is None:  # of the test before
+            return
+        if entry.is_autocommit and not entry.has_failed:  # what it did is stored already
+            self.commit(connection)
             return
         is_last = entry is self.entries[-1]
         if is_last:

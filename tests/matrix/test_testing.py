@@ -92,6 +92,17 @@ def test_a_read_only_session_refuses_to_write(rx_db):
         session.execute(insert(Hero), {"name": "x"})
     assert names() == []
 
+def test_what_is_stored_at_once_stays(rx_engine):
+    at_once = rx_engine.execution_options(isolation_level="AUTOCOMMIT")
+    with at_once.connect() as connection:
+        connection.execute(insert(Hero), {"name": "kept"})
+    with rx_engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        connection.execute(insert(Hero), {"name": "kept too"})
+    with rx_engine.connect() as connection:
+        connection.execute(insert(Hero), {"name": "taken back"})
+    assert names() == ["kept", "kept too"]
+
 def test_the_code_ends_rxdb(rx_session):
     rx_session.add(Hero(name="kept"))
     rx_session.commit()
@@ -194,7 +205,7 @@ def test_a_project_is_tested_without_a_trace(backend: str, project: pytest.Pytes
     expected = 0
     if any(driver.sync for driver in drivers):
         project.makepyfile(test_ordinary=ORDINARY, test_own=OWN)
-        expected += 9
+        expected += 10
     if any(driver.asynchronous for driver in drivers):
         project.makepyfile(test_asynchronous=ASYNCHRONOUS)
         expected += 4

@@ -16,6 +16,7 @@ import pytest
 
 import rxdb as rx
 from rxdb import Dialect, Driver, registry
+from rxdb.migrations import database
 
 WORKS = "drivers = lambda: ['ODBC Driver 18 for SQL Server']\n"  # pyodbc is asked for these
 BROKEN = "raise ImportError('libpq.so.5: cannot open shared object file')\n"
@@ -393,3 +394,15 @@ def test_the_real_drivers_are_back(install: Install) -> None:
     install("psycopg")
     assert rx.parse("postgresql://h").driver.version != "0.0.1"
     assert before["sqlalchemy"] is sys.modules["sqlalchemy"]
+
+
+@EVERY
+def test_commands_tell_what_is_missing_of_the_driver_that_was_named(
+    dialect: Dialect, install: Install
+) -> None:
+    only = [driver for driver in dialect.drivers if driver.asynchronous and not driver.sync]
+    if not only:
+        pytest.skip(f"no driver for {dialect.title} is asynchronous only")
+    install("greenlet")
+    with pytest.raises(rx.DriverMissing, match=only[0].name):
+        database.target(f"{dialect.name}+{only[0].name}://host/db")
