@@ -473,6 +473,27 @@ class Rules:
     defers: bool = True
     """Whether a foreign key can wait until COMMIT."""
 
+    defers_unique: bool = True
+    """Whether a unique constraint can."""
+
+    indexes_expressions: bool = True
+    """Whether an index can hold what is computed from the columns."""
+
+    unchecked_actions: frozenset[str] = frozenset()
+    """Of foreign keys the words, as ``ON DELETE SET NULL``, whose columns no CHECK may name."""
+
+    checks_numbered_keys: bool = True
+    """Whether a CHECK may name the key that the server numbers."""
+
+    unstable_words: str = ""
+    """The pattern of what no CHECK may ask for, such as the time, anywhere outside of texts."""
+
+    computes_not_null: bool = True
+    """Whether a computed column can be NOT NULL."""
+
+    truth_is_number: bool = True
+    """Whether a boolean can be compared with 0 and 1."""
+
     refers: Callable[[str, str], bool] = related
     """Whether a column of the first type can refer to one of the second; both as they are written
     in CREATE TABLE."""

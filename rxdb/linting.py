@@ -42,10 +42,13 @@ if TYPE_CHECKING:
 CODES = {
     "cannot-create": "SQLAlchemy refuses to write the CREATE TABLE.",
     "case-insensitive-key": "`Bob` and `bob` are one value of a unique key.",
+    "checked-column": "A CHECK names a column that the server changes: CREATE TABLE is refused.",
     "collation": "The collation is another backend's: CREATE TABLE is refused.",
-    "deferrable": "A foreign key cannot wait until COMMIT: CREATE TABLE is refused.",
+    "computed-not-null": "A computed column cannot be NOT NULL: CREATE TABLE is refused.",
+    "deferrable": "A constraint cannot wait until COMMIT: CREATE TABLE is refused.",
     "enum-name-twice": "Two enums have one name and different members; the type that was created "
     "first refuses the other's.",
+    "expression-index": "An index can hold columns only: CREATE is refused.",
     "foreign-key-target": "A foreign key refers to what is not there or not unique: CREATE TABLE "
     "is refused, or each write.",
     "foreign-key-type": "A column and the one that it refers to cannot be compared: CREATE TABLE "
@@ -215,7 +218,7 @@ def _allowed(item: Any) -> set[str]:
     items = [item, _table(item)]
     if isinstance(item, Index | sa.Constraint):
         items += list(getattr(item, "columns", ()))
-    found = {code for one in items for code in one.info.get(ALLOW, ())}
+    found = {code for one in items for code in getattr(one, "info", {}).get(ALLOW, ())}
     for code in found - CODES.keys():
         raise BadArgument(f"There is no finding {code!r} to allow. {suggest(code, CODES)}")
     return found
@@ -646,8 +649,12 @@ def rows(table: Table, place: Place) -> Iterator[Problem]:
 
 
 def indexes(table: Table, place: Place) -> Iterator[Problem]:
-    """Find unique indexes that lose their condition."""
+    """Find indexes of expressions, and unique ones that lose their condition."""
     for index in filter(place.makes, table.indexes):
+        if not (place.rules.indexes_expressions or all(map(_is_column, index.expressions))):
+            problem = "An index holds columns there, and no expressions: CREATE is refused."
+            fix = "Index(…)  # of a column with sa.Computed(…)"
+            yield Problem("expression-index", index, problem, fix)
         conditions = [k for k, v in index.kwargs.items() if k.endswith("_where") and v is not None]
         if not (index.unique and conditions):
             continue
@@ -665,6 +672,12 @@ def indexes(table: Table, place: Place) -> Iterator[Problem]:
             yield Problem("partial-index", index, problem, fix)
 
 
+def _is_column(expression: Any) -> bool:
+    while isinstance(expression, sa.UnaryExpression):  # such as DESC
+        expression = expression.element
+    return isinstance(expression, Column)
+
+
 def _options_of_where(place: Place) -> set[str]:
     arguments: Any = dict(getattr(place.sql, "construct_arguments", None) or ()).get(Index, {})
     return {f"{place.sql.name}_where"} if "where" in arguments else set()
@@ -673,6 +686,16 @@ def _options_of_where(place: Place) -> set[str]:
 def _named_key(index: Index) -> str:
     columns = ", ".join(f'"{column.name}"' for column in index.columns)
     return f'Index("{index.name}", {columns})'
+
+
+def deferred(table: Table, place: Place) -> Iterator[Problem]:
+    """Find unique constraints that cannot wait."""
+    for constraint in table.constraints:
+        said = constraint.deferrable or constraint.initially
+        if isinstance(constraint, UniqueConstraint) and said and not place.rules.defers_unique:
+            problem = "A unique constraint cannot wait until COMMIT there: CREATE TABLE is refused."
+            fix = "UniqueConstraint(…)  # without deferrable and initially"
+            yield Problem("deferrable", constraint, problem, fix)
 
 
 # Foreign keys
@@ -773,10 +796,26 @@ def defaults(table: Table, place: Place) -> Iterator[Problem]:
         word = _foreign(text, place)
         reason = f"{word} is not known there" if word else ""
         reason = reason or place.rules.refuses_default(_plain(column), text)
+        if not reason and not _is_value(_plain(column), text):
+            problem = f"{text} is no value of the column: CREATE TABLE is refused, or the row."
+            fix = place.declare(column, 'sa_column_kwargs={"server_default": …}')
+            yield Problem("server-default", column, problem, fix)
         if reason:
             problem = f"DEFAULT {text} is refused: {reason}."
             fix = place.declare(column, _default(_plain(column), text))
             yield Problem("server-default", column, problem, fix)
+
+
+def _is_value(kind: Any, text: str) -> bool:
+    """Whether a literal fits the type; of what is computed nobody knows."""
+    if not LITERAL.fullmatch(text):
+        return True
+    value = text[1:-1].replace("''", "'")
+    if isinstance(kind, sa.Enum):
+        return value in kind.enums
+    if isinstance(kind, sa.Integer):
+        return re.fullmatch(r"\s*[+-]?\d+\s*", value) is not None
+    return not (isinstance(kind, sa.String) and kind.length and len(value) > kind.length)
 
 
 def _default(kind: Any, text: str) -> str:
@@ -797,18 +836,53 @@ def expressions(table: Table, place: Place) -> Iterator[Problem]:
     """Find CHECKs and computed columns in another backend's words."""
     for constraint in table.constraints:
         if isinstance(constraint, CheckConstraint) and place.makes(constraint):
-            word = _foreign(place.write(constraint.sqltext), place)
-            if word:
-                problem = f"{word} means nothing there, or something else."
-                fix = "CheckConstraint(…).ddl_if(dialect=[…])  # the backends that know it"
-                yield Problem("sql-words", constraint, problem, fix)
+            yield from _check(constraint, place)
     for column in table.columns:
         if column.computed is not None:
+            if not (column.nullable or place.rules.computes_not_null):
+                problem = "A computed column cannot be NOT NULL there: CREATE TABLE is refused."
+                fix = place.declare(column, "nullable=True")
+                yield Problem("computed-not-null", column, problem, fix)
             word = _foreign(place.write(column.computed.sqltext), place)
             if word:
                 problem = f"{word} means nothing there, or something else."
                 fix = "Computed(…)  # in words of every backend"
                 yield Problem("sql-words", column, problem, fix)
+
+
+def _check(constraint: CheckConstraint, place: Place) -> Iterator[Problem]:
+    """Find words of other backends in a CHECK, and columns that it may not name."""
+    text = LITERAL.sub("''", place.write(constraint.sqltext))
+    table: Table = constraint.table  # type: ignore[assignment]
+    named = [c for c in table.columns if re.search(rf"(?<!\w){re.escape(c.name)}(?!\w)", text)]
+    unstable = place.rules.unstable_words
+    only = "CheckConstraint(…).ddl_if(dialect=[…])  # the backends that know it"
+    if word := _foreign(text, place):
+        problem = f"{word} means nothing there, or something else."
+        yield Problem("sql-words", constraint, problem, only)
+    elif unstable and (found := re.search(unstable, text, re.IGNORECASE)):
+        problem = f"A CHECK cannot ask for {found[0].rstrip('( ')} there: CREATE TABLE is refused."
+        yield Problem("sql-words", constraint, problem, only)
+    for column in named:
+        quoted = rf"\W?{re.escape(column.name)}\W?\s*(=|<>|!=)\s*[01]\b"
+        is_boolean = isinstance(_plain(column), sa.Boolean) and not place.rules.truth_is_number
+        if is_boolean and re.search(quoted, text):
+            problem = f"{column.name} is no number there: CREATE TABLE is refused."
+            yield Problem("sql-words", constraint, problem, f"CheckConstraint({column.name} IS …)")
+        if reason := _changed(column, place):
+            problem = f"{column.name} is changed by the server, {reason}: CREATE TABLE is refused."
+            fix = "CheckConstraint(…).ddl_if(dialect=[…])  # the backends that allow it"
+            yield Problem("checked-column", constraint, problem, fix)
+
+
+def _changed(column: Column[Any], place: Place) -> str:
+    """Return what changes a column so that no CHECK may name it there; empty where nothing does."""
+    if column is column.table.autoincrement_column and not place.rules.checks_numbered_keys:
+        return "which numbers it"
+    keys = [key.constraint for key in column.foreign_keys]
+    said = [f"ON DELETE {k.ondelete}".upper() for k in keys if k and k.ondelete]
+    said += [f"ON UPDATE {k.onupdate}".upper() for k in keys if k and k.onupdate]
+    return next((action for action in said if action in place.rules.unchecked_actions), "")
 
 
 # The rest
@@ -839,6 +913,7 @@ OF_ONE = (
     keys,
     rows,
     indexes,
+    deferred,
     foreign_keys,
     defaults,
     expressions,

@@ -241,6 +241,7 @@ LATE = dt.datetime(2040, 1, 1, tzinfo=dt.UTC)
 LONG = "a_name_of_more_letters_than_some_servers_keep_for_a_name_of_anything_at_all"
 CYRILLIC = "название_которое_длиннее_чем_надо_и_больше"
 FOUR = "abcd"
+LOWER = func.lower(sa.literal_column("value"))
 PARENT = model(name="parent")
 PLAIN = model(value())
 
@@ -651,6 +652,75 @@ EXAMPLES = [
         PLAIN,
         two({"value": 1}, {"value": 1}),
     ),
+    example(
+        "deferrable",
+        "unique",
+        model(
+            value(),
+            partial(UniqueConstraint, "value", name="a", deferrable=True, initially="DEFERRED"),
+        ),
+        model(value(), partial(UniqueConstraint, "value", name="a")),
+    ),
+    example(
+        "expression-index",
+        "",
+        model(value(String(9)), partial(Index, "ix_a", LOWER)),
+        model(value(String(9)), partial(Index, "ix_a", "value")),
+        only_create,
+    ),
+    example(
+        "checked-column",
+        "a foreign key that sets NULL",
+        Model((*child(ondelete="SET NULL").parts, check("value > 0")), others=(PARENT,)),
+        Model((*child().parts, check("value > 0")), others=(PARENT,)),
+        refer,
+    ),
+    example(
+        "checked-column",
+        "a foreign key that cascades",
+        Model((*child(ondelete="CASCADE").parts, check("value > 0")), others=(PARENT,)),
+        Model((*child().parts, check("value > 0")), others=(PARENT,)),
+        refer,
+    ),
+    example(
+        "checked-column",
+        "a foreign key that cascades updates",
+        Model((*child(onupdate="CASCADE").parts, check("value > 0")), others=(PARENT,)),
+        Model((*child().parts, check("value > 0")), others=(PARENT,)),
+        refer,
+    ),
+    example(
+        "checked-column",
+        "a number of the server",
+        model(value(), check("id > 0"), key=partial(Column, "id", Integer, primary_key=True)),
+        model(value(), key=partial(Column, "id", Integer, primary_key=True)),
+        number,
+    ),
+    example(
+        "computed-not-null",
+        "",
+        model(
+            partial(Column, "value", Integer, sa.Computed("id * 2", persisted=True), nullable=False)
+        ),
+        model(partial(Column, "value", Integer, sa.Computed("id * 2", persisted=True))),
+    ),
+    example(
+        "sql-words",
+        "a number as a boolean",
+        model(value(sa.Boolean), check("value = 1")),
+        model(value(sa.Boolean), check("value IS NOT FALSE")),
+        two({"value": True}),
+    ),
+    example(
+        "sql-words",
+        "the time of a check",
+        model(value(sa.Date), check("value < CURRENT_DATE")),
+        model(value(sa.Date), check("value < '2100-01-01'")),
+        two({"value": dt.date(2026, 1, 1)}),
+    ),
+    default(Integer(), "'abc'", text("'7'")),
+    default(String(2), "'abc'", text("'ab'")),
+    default(sa.Enum("a", "b", name="letters"), "'c'", text("'a'")),
     example(
         "cannot-create",
         "two keys",

@@ -109,6 +109,17 @@ MYSQL = Rules(
     longest_row=65535,
     ignored_actions=frozenset({"SET DEFAULT"}),
     defers=False,
+    defers_unique=False,
+    # MySQL manual, "CHECK Constraints"; MariaDB does the same.
+    unchecked_actions=frozenset(
+        {
+            *("ON DELETE SET NULL", "ON DELETE SET DEFAULT"),
+            *("ON UPDATE CASCADE", "ON UPDATE SET NULL", "ON UPDATE SET DEFAULT"),
+        }
+    ),
+    checks_numbered_keys=False,
+    unstable_words=r"\bCURRENT_(DATE|TIME|TIMESTAMP)\b|\b(CURDATE|CURTIME|NOW|RAND|SYSDATE|"
+    r"UNIX_TIMESTAMP|UTC_DATE|UTC_TIME|UTC_TIMESTAMP|UUID)\s*\(",
     refers=refers,
     collations=r"[a-z\d]+_\w+|binary",
     ignores_case=ignores_case,
@@ -121,6 +132,8 @@ MARIADB = replace(
     missing_types="CLOB",
     widest_number=(65, 38),
     refuses_default=refuses_default,
+    indexes_expressions=False,
+    computes_not_null=False,
     # A unique key of any length is a hash (its manual, "Unique Constraints on BLOB"), and an index
     # keeps the first 3072 bytes of a column.
     longest_key=dict.fromkeys(("primary key", "index"), 3072),

@@ -502,6 +502,7 @@ RULES = Rules(
     longest_key=dict.fromkeys(("primary key", "unique", "index"), 2704),
     no_key=dict.fromkeys(("primary key", "unique", "index"), "JSON"),
     refers=refers,
+    truth_is_number=False,
     collations=r"(?!(nocase|binary|rtrim|rxdb_decimal|(utf8|utf8mb[34]|latin\d|ascii)_\w+)$).*",
 )
 

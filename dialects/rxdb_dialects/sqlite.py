@@ -761,6 +761,7 @@ RULES = Rules(
     foreign_words=r"::|<=>|\bILIKE\b|\bSIMILAR TO\b|\bRLIKE\b|!?~\*?\s*''|\blocaltime(stamp)?\b",
     refuses_default=refuses_default,
     collations="BINARY|NOCASE|RTRIM|rxdb_caseless|rxdb_decimal",
+    defers_unique=False,
 )
 """What SQLite refuses or takes for something else; a name can have any length."""
 
