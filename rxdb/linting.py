@@ -853,7 +853,7 @@ def expressions(table: Table, place: Place) -> Iterator[Problem]:
 def _check(constraint: CheckConstraint, place: Place) -> Iterator[Problem]:
     """Find words of other backends in a CHECK, and columns that it may not name."""
     text = LITERAL.sub("''", place.write(constraint.sqltext))
-    table: Table = constraint.table  # type: ignore[assignment]
+    table: Table = constraint.table
     named = [c for c in table.columns if re.search(rf"(?<!\w){re.escape(c.name)}(?!\w)", text)]
     unstable = place.rules.unstable_words
     only = "CheckConstraint(…).ddl_if(dialect=[…])  # the backends that know it"
