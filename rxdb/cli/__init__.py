@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -13,8 +14,41 @@ from rxdb.errors import RxdbError, hide, is_own
 COMMANDS = {"db": "rxdb.cli.db", "doctor": "rxdb.cli.doctor"}
 """Each command, and the module that holds it under the name ``command``; loaded when it is used."""
 
+OTHER_WORDS = {
+    "branches": "heads",
+    "current": "status",
+    "revision": "makemigrations",
+    "showmigrations": "status",
+    "sqlmigrate": "migrate --sql",
+    "squashmigrations": "squash",
+    "upgrade": "migrate",
+}
+"""Alembic's and Django's words for the commands of ``rxdb db``. Without them the nearest name to
+``upgrade`` is ``downgrade``, which takes tables away."""
 
-class Commands(click.Group):
+
+class Words(click.Group):
+    """Answers a command that is not there with the one that is meant."""
+
+    def meant(self, ctx: click.Context) -> dict[str, str]:
+        """Return for each word that somebody may write the line that is meant."""
+        there = {name: name for name in self.list_commands(ctx)}
+        return {w: f"{ctx.command_path} {n}" for w, n in {**OTHER_WORDS, **there}.items()}
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that *args* begin with."""
+        name = args[0]
+        if ctx.resilient_parsing or name.startswith("-") or self.get_command(ctx, name):
+            return super().resolve_command(ctx, args)
+        meant = self.meant(ctx)
+        close = get_close_matches(name, meant, n=1)
+        more = f" Run: {meant[close[0]]}" if close else ""
+        raise click.UsageError(f"There is no command {name!r}.{more}", ctx)
+
+
+class Commands(Words):
     """Loads a command when it is used, and ends an error of rxdb with its sentence and exit code 1.
 
     It is needed once, at the top: what a command of a group below raises arrives here too.
@@ -23,6 +57,14 @@ class Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the names for ``--help``."""
         return sorted(COMMANDS)
+
+    def meant(self, ctx: click.Context) -> dict[str, str]:
+        """Add the commands of ``rxdb db``, which many write without ``db``."""
+        db = self.get_command(ctx, "db")
+        assert isinstance(db, Words)
+        below = db.meant(click.Context(db, parent=ctx, info_name="db"))
+        own = {name: f"{ctx.command_path} {name}" for name in self.list_commands(ctx)}
+        return {**below, **own}
 
     def get_command(
         self,

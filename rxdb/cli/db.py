@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rxdb.cli import Words
 from rxdb.cli.output import Progress, named, place, verb
 from rxdb.errors import NotPortable, SchemaOutdated, TablesExist, hide
 
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from rxdb.migrations.state import SchemaState
 
 
-@click.group("db")
+@click.group("db", cls=Words)
 def command() -> None:
     """Create, change and look at the schema of the database.
 

@@ -234,6 +234,29 @@ def test_wrong_usage_exits_with_2(first: str, wrong: list[str]) -> None:
     assert "Usage: " in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("wrong", "line"),
+    [
+        ("db upgrade", "rxdb db migrate"),
+        ("db upgarde head", "rxdb db migrate"),
+        ("db revision --autogenerate", "rxdb db makemigrations"),
+        ("db current", "rxdb db status"),
+        ("db showmigrations", "rxdb db status"),
+        ("db staus", "rxdb db status"),
+        ("db downgade", "rxdb db downgrade"),
+        ("upgrade", "rxdb db migrate"),
+        ("migrate", "rxdb db migrate"),
+        ("init", "rxdb db init"),
+        ("docter", "rxdb doctor"),
+    ],
+)
+def test_the_word_of_another_tool(wrong: str, line: str) -> None:
+    result = CliRunner().invoke(cli.cli, wrong.split(), prog_name="rxdb")
+    assert result.exit_code == 2
+    name = next(word for word in wrong.split() if word != "db")
+    assert result.output.endswith(f"Error: There is no command {name!r}. Run: {line}\n")
+
+
 def test_what_the_application_prints_is_no_part_of_the_object(first: str) -> None:
     with Path("shop/shop.py").open("a") as file:
         file.write("\nprint('hello from the application')\n")
