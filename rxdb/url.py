@@ -85,6 +85,7 @@ def _read(url: str | URL | DBConfig) -> URL:
     name = scheme.partition("+")[0]
     if separator and _is_known(name):
         return _read_text(scheme.lower(), rest)
+    _refuse_few_slashes(text)
     is_login = re.match(r"(?!file:|[A-Za-z]:[\\/]).*:.*@", text)  # and no path: never shown
     for dialects in () if is_login else (registry.built_in, registry.plugins):
         for dialect in dialects().values():
@@ -93,6 +94,21 @@ def _read(url: str | URL | DBConfig) -> URL:
     if separator and re.fullmatch(r"[A-Za-z][\w.-]*", name):
         registry.get(name)  # raises, with the nearest name
     raise BadURL(f"This is not a database URL. A URL looks like {EXAMPLES}")
+
+
+def _refuse_few_slashes(text: str) -> None:
+    """Refuse ``sqlite:/app.db``, which ends like the path of a file in a folder ``sqlite:``."""
+    found = re.match(r"(?!file:)([A-Za-z][\w.+-]+):(/?)(?!/)([^?]+)", text)
+    if found is None or not _is_known(found[1].partition("+")[0]):
+        return
+    scheme, slash, rest = found.groups()
+    dialect = registry.get(scheme.partition("+")[0])
+    if not dialect.file(URL.create(dialect.name, database="app")):
+        place = rest if slash and "@" not in rest else "user:password@host/app"
+        raise BadURL(f"A URL has two slashes after {scheme}:. Write: {scheme}://{place}")
+    path = "app.db" if "@" in rest else rest
+    root = f", or for a path from the root: {scheme}:////{path}" if slash else ""
+    raise BadURL(f"A URL of a file has three slashes. Write: {scheme}:///{path}{root}")
 
 
 def _is_known(name: str) -> bool:

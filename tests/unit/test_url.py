@@ -236,7 +236,16 @@ PORT = "The port of a URL is a number"
     [
         ("", "This is not a database URL. A URL looks like sqlite:///app.db or postgresql://"),
         ("postgresql", "This is not a database URL."),
-        ("postgresql:/h/db", "This is not a database URL."),
+        ("postgresql:/h/db", "A URL has two slashes after postgresql:. Write: postgresql://h/db"),
+        ("postgres:xyzzy", "two slashes after postgres:. Write: postgres://user:password@host/app"),
+        ("mysql:/u:xyzzy@plugh/db", "Write: mysql://user:password@host/app"),
+        ("sqlite:a.db", "A URL of a file has three slashes. Write: sqlite:///a.db"),
+        (
+            "sqlite:/a.db",
+            "Write: sqlite:///a.db, or for a path from the root: sqlite:////a.db",
+        ),
+        ("sqlite+aiosqlite:/a.db?x=y", "has three slashes. Write: sqlite+aiosqlite:///a.db, or"),
+        ("duckdb:/a.ddb", "A URL of a file has three slashes. Write: duckdb:///a.ddb, or"),
         ("://h/db", "This is not a database URL."),
         ("app.txt", "This is not a database URL."),
         ("u:secret@h/app.db", "This is not a database URL."),
