@@ -118,7 +118,7 @@ def look_up(url: URLLike | None, *, read_only: bool, create: bool = False) -> tu
         engine: Any = _kept.stand_in(target, is_async=False) if _kept.stand_in else None
         if engine is None:
             if key not in _kept.sync:
-                _ensure_folder(target, create=create)
+                ensure_folder(target, create=create)
                 _kept.sync[key] = _within(_kept.limits, build, target)
             engine = _kept.sync[key]
         answer = engine, config.get_config()
@@ -154,7 +154,7 @@ def get_async_engine(
     key = _key(target)
     if (kept := _kept.loops.get(loop)) is not None and key in kept.engines:
         return kept.engines[key]
-    _ensure_folder(target, create=create)
+    ensure_folder(target, create=create)
     if kept is None:
         with _kept.lock:
             kept = _kept.loops.setdefault(loop, _Loop())
@@ -305,7 +305,9 @@ def _application_options() -> dict[str, Any]:
     return {**config.engine_options(), **config.get_config().engine_options}
 
 
-def _ensure_folder(target: Target, *, create: bool) -> None:
+def ensure_folder(target: Target, *, create: bool = False) -> None:
+    """Raise :class:`rxdb.errors.FolderMissing` where a database file has no folder to be made in;
+    *create* makes it."""
     file = target.dialect.file(target.url)
     if not file or Path(file).parent.is_dir():
         return

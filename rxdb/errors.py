@@ -139,7 +139,7 @@ class FolderMissing(RxdbError, FileNotFoundError):
         folder = os.path.dirname(file)  # noqa: PTH120 - keeps what the reader wrote
         return cls(
             f"The folder {folder} for the database file {os.path.basename(file)} does not exist. "  # noqa: PTH119
-            f"Run: mkdir -p {quoted(folder)}, or call rx.create_all(), which makes it"
+            f"Call rx.create_all(), which makes it, or run: mkdir -p {quoted(folder)}"
         )
 
 

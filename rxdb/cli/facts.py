@@ -21,14 +21,13 @@ from sqlalchemy.exc import ArgumentError
 from rxdb import __version__, config, registry
 from rxdb.config import DBConfig, Setting
 from rxdb.dialect import Dialect, Driver, Target, is_secret, release, show
-from rxdb.engine import URLLike, find_target, get_async_engine, get_engine
+from rxdb.engine import URLLike, ensure_folder, find_target, get_async_engine, get_engine
 from rxdb.errors import (
     BadURL,
     DriverError,
     DriverMismatch,
     DriverMissing,
     DriverTooOld,
-    FolderMissing,
     RxdbError,
     hide,
     install,
@@ -290,8 +289,7 @@ def _unread(url: URLLike, error: RxdbError) -> str:
 def _ask(facts: DatabaseFacts, url: URLLike, target: Target, *, is_async: bool) -> DatabaseFacts:
     if file := target.dialect.file(target.url):
         folder = Path(file).parent
-        if not folder.is_dir():
-            raise FolderMissing.of(file)
+        ensure_folder(target)
         is_there = Path(file).exists()
         if not is_there and not os.access(folder, os.W_OK):
             raise PermissionError(f"{file} is not there, and {folder} cannot be written to")

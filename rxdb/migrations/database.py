@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy.pool import NullPool
 
 from rxdb import config
-from rxdb.engine import URLLike, build, build_async, find_target
+from rxdb.engine import URLLike, build, build_async, ensure_folder, find_target
 from rxdb.errors import DriverMismatch, DriverMissing
 
 if TYPE_CHECKING:
@@ -51,11 +51,12 @@ def with_engine(found: Target, work: Callable[[Engine], Result], **options: Any)
     """Return what *work* does with an engine of its own, whose connections end with it.
 
     Through an asynchronous driver it runs in the greenlet of an event loop of its own, in another
-    thread where this one has a running loop.
+    thread where this one has a running loop. Raises :class:`rxdb.errors.FolderMissing`.
     """
     given = config.get_config().engine_options
     own = {name: given[name] for name in given if not name.startswith(POOL)}
     options = {**own, "poolclass": NullPool, **options}
+    ensure_folder(found)
     if found.driver.sync:
         engine = build(found, **options)
         try:

@@ -132,8 +132,9 @@ def check_schema(url: URLLike | None = None) -> SchemaState:
     The project's scripts are read from disk, the database is asked which revisions it is at. A
     database file that is not there yet is not made.
 
-    Raises what :func:`rxdb.parse` raises, :class:`rxdb.errors.BadRevision` for scripts that make
-    no sense, and SQLAlchemy's own errors for a server that does not answer.
+    Raises what :func:`rxdb.parse` raises, :class:`rxdb.errors.FolderMissing`,
+    :class:`rxdb.errors.BadRevision` for scripts that make no sense, and SQLAlchemy's own errors for
+    a server that does not answer.
     """
     project = revisions.find_project()
     if project is None:
@@ -247,7 +248,7 @@ def _ask(
     url: URLLike | None, project: Project | None, history: History, *, keep: bool = False
 ) -> SchemaState:
     """Connect through SQLAlchemy; *keep* leaves the connection in the pool for the next time."""
-    from rxdb.engine import find_target, get_engine  # noqa: PLC0415 - loads SQLAlchemy
+    from rxdb.engine import ensure_folder, find_target, get_engine  # noqa: PLC0415 - loads SQLAlchemy
     from rxdb.migrations import database  # noqa: PLC0415 - loads SQLAlchemy
 
     def work(engine: Engine) -> SchemaState:
@@ -258,6 +259,7 @@ def _ask(
         target = find_target(url, read_only=True)
     except (DriverMismatch, DriverMissing):
         target = replace(database.target(url), read_only=True)
+    ensure_folder(target)
     file = target.dialect.file(target.url)
     if file and not Path(file).exists():
         return judge(history, (), has_tables=False)

@@ -40,11 +40,13 @@ def wait(
     first failure. A database in a file that is not there yet does not have to be waited for.
 
     Raises :class:`rxdb.errors.NotAnswering` when the time is up, and at once what
-    :func:`rxdb.parse` raises.
+    :func:`rxdb.parse` raises, and :class:`rxdb.errors.FolderMissing`.
     """
+    from rxdb.engine import ensure_folder  # noqa: PLC0415 - loads SQLAlchemy
     from rxdb.migrations import database  # noqa: PLC0415 - loads SQLAlchemy
 
     target = database.target(url)
+    ensure_folder(target)
     file = target.dialect.file(target.url)
     if file and not Path(file).exists():
         return

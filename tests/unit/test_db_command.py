@@ -174,6 +174,19 @@ def test_a_server_that_is_not_there(first: str, command: str, closed_port: int) 
     assert "s3cret" not in result.stderr
 
 
+@pytest.mark.parametrize("command", ["init", "makemigrations", "migrate", "status", "wait"])
+def test_the_folder_of_the_file_is_not_there(shop: Path, command: str) -> None:
+    if command != "init":
+        done("init")
+        model("age: int | None = None")
+    result = rxdb("db", command, RXDB_URL="sqlite:///data/shop.db")
+    assert result.returncode == 1
+    assert result.stderr == (
+        f"The folder {shop}/data for the database file shop.db does not exist. "
+        f"Call rx.create_all(), which makes it, or run: mkdir -p {shop}/data\n"
+    )
+
+
 def test_a_failed_init_can_be_repeated(shop: Path, closed_port: int) -> None:
     """In Reflex the files of the failed one stay, and the next one says that all is well."""
     failing = [f"mysql+pymysql://me@127.0.0.1:{closed_port}/shop", "sqlite:////proc/no/shop.db"]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import rxdb as rx
 from rxdb.migrations import revisions, state
 from rxdb.migrations.log import Entry
 from rxdb.migrations.revisions import History, Revision
@@ -98,9 +99,11 @@ def test_each_name_has_a_sentence_with_a_command(name: str) -> None:
 def test_a_database_file_that_is_not_there_is_empty_and_is_not_made(tmp_path: Path) -> None:
     (tmp_path / "alembic/versions").mkdir(parents=True)
     (tmp_path / "alembic.ini").write_text("[alembic]\nscript_location = alembic\n")
-    for place in ("app.db", "no/folder/app.db"):
-        assert state.check_schema(f"sqlite:///{place}").name == "empty"
-        assert state.ready(f"sqlite:///{place}")[1]["name"] == "empty"
+    assert state.check_schema("sqlite:///app.db").name == "empty"
+    assert state.ready("sqlite:///app.db")[1]["name"] == "empty"
+    with pytest.raises(rx.FolderMissing, match="mkdir -p") as caught:
+        state.check_schema("sqlite:///no/folder/app.db")
+    assert state.ready("sqlite:///no/folder/app.db")[1]["sentence"] == str(caught.value)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["alembic", "alembic.ini"]
 
 
