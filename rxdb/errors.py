@@ -442,7 +442,7 @@ class NotAnswering(RxdbError, TimeoutError):
         said = str(getattr(cause, "orig", None) or cause).strip().splitlines()
         reason = said[0] if said else type(cause).__name__
         return cls(
-            f"{database} did not answer for {seconds:g} seconds: {hide(reason)} "
+            f"{database} did not answer for {seconds:g} seconds: {ended(hide(reason))} "
             f"To see what is wrong, run: rxdb doctor"
         )
 
@@ -503,6 +503,11 @@ def hide(text: str) -> str:
             start, end = found.span(found.lastindex or 0)
             letters[start:end] = "\0" * (end - start)
     return re.sub("\0+", "***", "".join(letters))
+
+
+def ended(text: str) -> str:
+    """Return *text* with a full stop, so that another sentence may follow."""
+    return text if text.endswith((".", "?", "!", ":", ";", ",")) else f"{text}."
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

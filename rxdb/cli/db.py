@@ -500,7 +500,8 @@ def check(output: Output, url: str | None, targets: str | None, models_only: boo
         if one.works:
             output.line(f"All revisions work on {one.target}.", fg="green")
         else:
-            problems.append(f"The revisions do not work on {one.target}: {one.problem}")
+            problem = (one.problem or "").removeprefix("MigrationError: ")
+            problems.append(f"The revisions cannot run on {one.target}: {problem}")
     if problems:
         raise SchemaOutdated("\n".join([*problems, *filter(None, [findings])]))
     if findings:

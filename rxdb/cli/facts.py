@@ -29,6 +29,7 @@ from rxdb.errors import (
     DriverMissing,
     DriverTooOld,
     RxdbError,
+    ended,
     hide,
     install,
     is_own,
@@ -384,7 +385,7 @@ def _words(error: BaseException) -> str:
     *_, text = ["", *_texts(original.args)]
     text = re.sub(r"^<class '[^']*'>: ", "", text or str(original))  # SQLAlchemy's, for asyncpg
     lines = [line.strip(" \t-") for line in text.splitlines() if line.strip(" \t-")]
-    return " ".join(map(_ended, lines)) or f"{type(original).__name__}."
+    return " ".join(map(ended, lines)) or f"{type(original).__name__}."
 
 
 def _texts(values: Iterable[object]) -> Iterator[str]:
@@ -393,10 +394,6 @@ def _texts(values: Iterable[object]) -> Iterator[str]:
             yield from _texts(value)
         elif isinstance(value, str | bytes):
             yield value if isinstance(value, str) else value.decode(errors="replace")
-
-
-def _ended(line: str) -> str:
-    return line if line.endswith((".", "?", "!", ":", ";", ",")) else f"{line}."
 
 
 def _secrets(target: Target) -> set[str]:

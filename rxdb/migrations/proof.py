@@ -36,7 +36,7 @@ def prove(made: Made) -> Made:
         except Exception as error:
             made.path.unlink()
             raise MigrationError(
-                f"The new revision does not work on {name(wanted)}: {hide(str(error))} "
+                f"The new revision does not work on {name(wanted)}: {hide(str(error))}\n"
                 f"Its file was not kept."
             ) from error
     return replace(made, proven=tuple(done))
@@ -61,7 +61,8 @@ def _up_down_up(url: Any, revision: str) -> None:
     target = database.target(url)
     if there := database.with_engine(target, lambda engine: inspect(engine).get_table_names()):
         raise MigrationError(
-            f"{show(target.url)} is no throw-away database: it has tables ({', '.join(there[:3])})."
+            f"it has tables ({', '.join(there[:3])}), and a target is an empty database. "
+            f"Name another one, or the backend alone: {target.dialect.name}"
         )
     try:
         commands.migrate(revision, url=url, allow_data_loss=True)

@@ -88,6 +88,9 @@ class SchemaState:
     edited: tuple[str, ...] = ()
     """The revisions whose scripts are not what they were when they were applied."""
 
+    files: Mapping[str, Path] = field(default_factory=dict, hash=False, repr=False)
+    """The scripts of :attr:`edited`."""
+
     applied_at: Mapping[str, datetime] = field(default_factory=dict, hash=False, repr=False)
     """When each revision was applied last, in UTC, as far as the log tells."""
 
@@ -98,12 +101,13 @@ class SchemaState:
 
     @property
     def sentence(self) -> str:
-        """What the state means, and the command to run."""
-        said = SENTENCES[self.name](self)
-        if not self.edited:
-            return said
-        scripts = _listed(self.edited, "The script of", "The scripts of")
-        return f"{said} {scripts} edited after being applied: restore what was applied."
+        """What the state means, and the command to run; a line for each script that was edited."""
+        edited = [
+            f"The script of {revision} was edited after being applied: "
+            f"restore {self.files.get(revision, 'it')}"
+            for revision in self.edited
+        ]
+        return "\n".join([SENTENCES[self.name](self), *edited])
 
     def as_dict(self) -> dict[str, Any]:
         """Return what a program needs to know, ready for JSON."""
@@ -214,6 +218,7 @@ def judge(
         else "unversioned" if has_tables
         else "empty"
     )  # fmt: skip
+    edited = _edited(history, applied, last)
     return SchemaState(
         name=name,
         current=rows,
@@ -221,7 +226,8 @@ def judge(
         pending=() if name == "ahead" else pending,
         unknown=unknown,
         half=half,
-        edited=_edited(history, applied, last),
+        edited=tuple(revision.id for revision in edited),
+        files={revision.id: revision.path for revision in edited},
         applied_at={r: e.started_at for r, e in last.items() if e.direction == "upgrade"},
     )
 
@@ -328,7 +334,9 @@ def _overlap(history: History, known: Sequence[str]) -> bool:
     return not before.isdisjoint(known)
 
 
-def _edited(history: History, applied: set[str], last: Mapping[str, log.Entry]) -> tuple[str, ...]:
+def _edited(
+    history: History, applied: set[str], last: Mapping[str, log.Entry]
+) -> tuple[Revision, ...]:
     """Return the applied revisions whose script has another checksum than the log."""
     logged = [
         (revision, last[revision.id].checksum)
@@ -336,7 +344,7 @@ def _edited(history: History, applied: set[str], last: Mapping[str, log.Entry]) 
         if revision.id in applied and revision.id in last
     ]
     changed = ((r, was) for r, was in logged if was and log.checksum(r.path) != was)
-    return tuple(r.id for r, was in changed if not _is_squashed(r, was))
+    return tuple(r for r, was in changed if not _is_squashed(r, was))
 
 
 def _is_squashed(revision: Revision, checksum: str) -> bool:

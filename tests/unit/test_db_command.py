@@ -297,7 +297,10 @@ def test_an_edited_script_is_told(first: str) -> None:
     script.write_text(script.read_text() + "\n# edited\n")
     said = done("status")
     assert ", edited since" in said
-    assert "restore what was applied" in said
+    *_, state, edited = said.splitlines()
+    assert state == f"The database is at head ({first})."
+    told = f"The script of {first} was edited after being applied: restore {script.resolve()}"
+    assert edited == told
 
 
 def test_all_revisions_are_tried_on_all_targets(first: str) -> None:
@@ -318,6 +321,16 @@ def test_all_revisions_are_tried_on_all_targets(first: str) -> None:
         ("PostgreSQL", False),
     ]
     assert "nothing" in found["targets"][0]["problem"]
+
+
+def test_a_target_that_is_not_empty_is_told(first: str, shop: Path) -> None:
+    result = rxdb("db", "check", "--targets", "sqlite:///shop.db")
+    assert result.returncode == 1
+    assert result.stderr == (
+        f"The revisions cannot run on sqlite+pysqlite:///{shop}/shop.db: it has "
+        f"tables (alembic_version, hero, rxdb_migration_log), and a target is an empty database. "
+        f"Name another one, or the backend alone: sqlite\n"
+    )
 
 
 def test_a_plan_tells_of_every_target(first: str) -> None:
@@ -348,6 +361,7 @@ def test_waiting_ends(shop: Path, closed_port: int) -> None:
     assert result.returncode == 1
     found = json.loads(result.stdout)
     assert (found["answers"], found["error"]["kind"]) == (False, "NotAnswering")
+    assert ". To see what is wrong, run: rxdb doctor" in found["error"]["message"]
     assert "s3cret" not in result.stdout + result.stderr
 
 
