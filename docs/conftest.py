@@ -34,7 +34,7 @@ from sybil import Document, Example, Region, Sybil
 from sybil.parsers.markdown import SkipParser
 
 import rxdb as rx
-from rxdb import config, registry
+from rxdb import config, errors, registry
 from rxdb.model import NAMING_CONVENTION
 
 if TYPE_CHECKING:
@@ -164,6 +164,7 @@ def begin(namespace: dict[str, Any]) -> None:
     patch.setattr(SQLModel, "metadata", own.metadata)
     patch.setattr(rx.ModelRegistry, "_metadata", [own.metadata])
     _page.callback(own.dispose)
+    patch.setattr(errors, "pip", lambda: "pip install")  # however this environment was made
     _page.callback(forget)
     namespace |= {"__name__": "__main__", "is_installed": is_installed}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,9 +76,8 @@ class DriverMissing(DriverError):
     """Nothing that can talk to the backend is installed."""
 
     @classmethod
-    def of(cls, what: str, package: str, others: Iterable[str] = ()) -> DriverMissing:
-        also = f" (also possible: {', '.join(others)})" if others else ""
-        step = f"Run: {install(package)}{also}" if package else PART_OF_PYTHON
+    def of(cls, what: str, package: str) -> DriverMissing:
+        step = f"Run: {install(package)}" if package else PART_OF_PYTHON
         return cls(f"No {what} is installed. {step}")
 
 
@@ -526,8 +526,12 @@ def install(package: str, *, again: bool = False) -> str:
     if not package:
         return ""
     command = _installer()
-    force = {"pip install": " --upgrade --force-reinstall", "uv add": " --upgrade"}
-    return f"{command}{force.get(command, '') if again else ''} {quoted(package)}"
+    force = (
+        " --upgrade --force-reinstall" if "pip install" in command
+        else " --upgrade" if command == "uv add"
+        else ""
+    )  # fmt: skip
+    return f"{command}{force if again else ''} {quoted(package)}"
 
 
 def quoted(text: str) -> str:
@@ -541,9 +545,28 @@ def _installer() -> str:
     try:
         here = Path.cwd()
     except OSError:  # the current folder was removed
-        return "pip install"
+        return pip()
     for folder in (here, *here.parents):
         for lock, command in INSTALLERS.items():
             if (folder / lock).is_file():
                 return command
-    return "pip install"
+    return pip()
+
+
+def pip() -> str:
+    """Return the command that installs into the environment of this very interpreter.
+
+    The ``pip`` of the PATH may be another one's, and ``uv venv`` makes environments without pip.
+    """
+    import shutil  # noqa: PLC0415 - for the few that need it
+    from importlib.util import find_spec  # noqa: PLC0415
+    from sysconfig import get_path  # noqa: PLC0415
+
+    interpreter, found = Path(sys.executable), shutil.which("pip")
+    if find_spec("pip") is None and shutil.which("uv"):
+        is_active = os.environ.get("VIRTUAL_ENV") == sys.prefix
+        return f"uv pip install{'' if is_active else f' --python {quoted(sys.executable)}'}"
+    own = {interpreter.parent, Path(get_path("scripts"))}
+    if find_spec("pip") is None or (found and Path(found).parent in own):
+        return "pip install"
+    return f"{quoted(sys.executable)} -m pip install"

@@ -287,8 +287,9 @@ def _working(dialect: Dialect, choices: list[Driver], what: str) -> Driver:
     if failures:
         raise failures[0]
     usual = f"rxdb[{dialect.name}]"  # before others that may have to be compiled
-    packages = sorted(dict.fromkeys(d.package for d in choices), key=lambda p: p != usual)
-    raise DriverMissing.of(f"{what} for {dialect.title}", packages[0], packages[1:])
+    packages = [driver.package for driver in choices]
+    package = usual if usual in packages else packages[0]
+    raise DriverMissing.of(f"{what} for {dialect.title}", package)
 
 
 def _check_options(dialect: Dialect, driver: Driver, url: URL) -> None:

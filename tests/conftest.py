@@ -20,7 +20,7 @@ from sqlalchemy import URL, Engine, MetaData
 from sqlmodel import Session
 
 import rxdb as rx
-from rxdb import Feature, Target, config, registry
+from rxdb import Feature, Target, config, errors, registry
 from rxdb import engine as engines
 from rxdb.model import NAMING_CONVENTION, ModelRegistry
 
@@ -79,6 +79,7 @@ def _own_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Itera
     for variable in (*config.URL_VARIABLES, *config.ASYNC_URL_VARIABLES, config.LAST_VARIABLE):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(errors, "pip", lambda: "pip install")  # however this environment was made
     yield
     rx.set_config(None)
     rx.dispose()
