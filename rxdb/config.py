@@ -15,7 +15,7 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from rxdb.errors import BadConfig, RxdbError, hide, quoted, suggest
+from rxdb.errors import BadConfig, RxdbError, UnknownDialect, hide, quoted, suggest
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -303,6 +303,8 @@ class Config:
             )
         if not isinstance(self.engine_options, Mapping):
             raise BadConfig("Config.engine_options is a dict. Write: engine_options={'echo': True}")
+        for target in self.targets:
+            _check_backend(target)
 
     def __repr__(self) -> str:
         """Name what is set; URLs are left out, for they may hold a password."""
@@ -312,6 +314,18 @@ class Config:
         hidden |= {"engine_options": "***"} if self.engine_options else {}
         parts = [f"{k}={v!r}" for k, v in shown.items() if v]
         return f"Config({', '.join([*parts, *(f'{k}={v}' for k, v in hidden.items())])})"
+
+
+def _check_backend(target: str | URL | DBConfig) -> None:
+    """Refuse the name of a backend that is not there; a URL is read when it is used."""
+    if not isinstance(target, str) or "://" in target:
+        return
+    from rxdb import registry  # noqa: PLC0415 - loads the dialects, and few name any
+
+    try:
+        registry.get(target)
+    except UnknownDialect as error:
+        raise BadConfig(f"Config.targets: {error}") from None
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -353,8 +367,14 @@ def get_config() -> Config:
 def set_config(config: Config | None) -> None:
     """Use *config* from now on instead of ``rxconfig.py``; None goes back to the file.
 
-    Engines that were made before stay as they are; :func:`rxdb.dispose` ends them.
+    Engines that were made before stay as they are; :func:`rxdb.dispose` ends them. Raises
+    :class:`rxdb.errors.BadConfig` for what is no :class:`rxdb.Config`.
     """
+    if not isinstance(config, Config | None):
+        raise BadConfig(
+            f"rx.set_config() takes a Config, not a {type(config).__name__}. "
+            f"Write: rx.set_config(rx.Config(db_url=…))"
+        )
     global _chosen, _turn  # noqa: PLW0603 - one configuration per process is what is promised
     _chosen = config
     _turn += 1

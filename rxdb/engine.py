@@ -24,7 +24,7 @@ from sqlalchemy import URL, Engine, QueuePool, event
 from rxdb import config, failures, observing
 from rxdb.config import Config, DBConfig
 from rxdb.dialect import Feature, Target, is_secret, take
-from rxdb.errors import FolderMissing, NoEventLoop, ReadOnly
+from rxdb.errors import BadConfig, FolderMissing, NoEventLoop, ReadOnly, suggest
 from rxdb.pool import AsyncFairPool, FairPool, PoolStatus, status
 from rxdb.url import parse
 
@@ -52,6 +52,10 @@ MOST_ANSWERS = 256
 
 SNAPSHOT = "rxdb_snapshot"
 """What the record of a connection is marked with while it holds a snapshot."""
+
+UNKNOWN_OPTION = re.compile(r"Invalid argument\(s\) '(\w+)'")
+DOCUMENTED_OPTION = re.compile(r":param (\w+)")
+"""In SQLAlchemy's sentence about what ``create_engine`` does not take, and in its docstring."""
 
 URLLike = str | URL | DBConfig
 
@@ -224,7 +228,11 @@ def pool_status(url: URLLike | None = None) -> PoolStatus:
 def build(target: Target, **options: Any) -> Engine:
     """Create the engine for *target*; *options* win over what the dialect asks for."""
     url, arguments = _arguments(target, options)
-    engine = sqlalchemy.create_engine(url, **arguments)  # by its name: instrumentation replaces it
+    try:
+        engine = sqlalchemy.create_engine(url, **arguments)  # by name: instrumentation replaces it
+    except TypeError as error:
+        _refuse_unknown_option(error)
+        raise
     _prepare(engine, target, options)
     return engine
 
@@ -234,9 +242,24 @@ def build_async(target: Target, **options: Any) -> AsyncEngine:
     from sqlalchemy.ext import asyncio as sa_asyncio  # noqa: PLC0415 - needs greenlet
 
     url, arguments = _arguments(target, options, is_async=True)
-    engine = sa_asyncio.create_async_engine(url, **arguments)
+    try:
+        engine = sa_asyncio.create_async_engine(url, **arguments)
+    except TypeError as error:
+        _refuse_unknown_option(error)
+        raise
     _prepare(engine.sync_engine, target, options)
     return engine
+
+
+def _refuse_unknown_option(error: TypeError) -> None:
+    """Say which option was probably meant: SQLAlchemy documents all, and names the wrong one."""
+    found = UNKNOWN_OPTION.match(str(error))
+    known = DOCUMENTED_OPTION.findall(sqlalchemy.create_engine.__doc__ or "")
+    if found and found[1] not in known:
+        raise BadConfig(
+            f"Config.engine_options: SQLAlchemy has no option {found[1]!r}. "
+            f"{suggest(found[1], known)}"
+        ) from error
 
 
 def find_target(

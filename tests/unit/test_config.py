@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import URL, event, make_url
+from sqlalchemy import URL, NullPool, event, make_url
 from sqlmodel import select
 
 import rxdb as rx
 from rxdb import config
-from rxdb.engine import build, build_async
+from rxdb.engine import build, build_async, find_target
 
 HEAD = "import rxdb as rx\n"
 
@@ -265,6 +266,10 @@ def test_the_configuration_of_reflex_is_understood(text: str, write: Write, tmp_
             "{file}, line 2: Config.engine_options is a dict. Write: engine_options={{'echo': Tru",
         ),
         (
+            f"{HEAD}config = rx.Config(targets=['sqlite', 'mysql://h/db', 'sqllite'])",
+            "{file}, line 2: Config.targets: rxdb has no dialect 'sqllite'. Did you mean 'sqlite'",
+        ),
+        (
             f"{HEAD}config = rx.Config(db_url=rx.DBConfig.postgresql('a', port='5432'))",
             "{file}, line 2: DBConfig.port is int or None, not a str.",
         ),
@@ -290,6 +295,28 @@ def test_a_mistake_in_the_file_gets_a_sentence(text: str, sentence: str, write: 
     assert sys.path == before
     write(f"{HEAD}config = rx.Config(db_url='repaired')\n")
     assert rx.get_config().db_url == "repaired"
+
+
+@pytest.mark.parametrize("given", ["sqlite:///a.db", {"db_url": "sqlite:///a.db"}])
+def test_only_a_config_can_be_set(given: Any) -> None:
+    with pytest.raises(rx.BadConfig) as caught:
+        rx.set_config(given)
+    assert str(caught.value) == (
+        f"rx.set_config() takes a Config, not a {type(given).__name__}. "
+        f"Write: rx.set_config(rx.Config(db_url=…))"
+    )
+
+
+def test_an_engine_option_that_is_not_there() -> None:
+    rx.set_config(rx.Config(db_url="sqlite:///a.db", engine_options={"pool_sise": 3}))
+    sentence = "SQLAlchemy has no option 'pool_sise'. Did you mean 'pool_size'?"
+    with pytest.raises(rx.BadConfig, match=re.escape(sentence)):
+        rx.get_engine()
+    with pytest.raises(rx.BadConfig, match=re.escape(sentence)):
+        build_async(find_target(is_async=True), pool_sise=3)
+    given: dict[str, Any] = {"poolclass": NullPool, "pool_size": 3}  # known, and not for this pool
+    with pytest.raises(TypeError, match="pool_size"):
+        build(find_target(), **given)
 
 
 def test_a_file_that_changes_the_path_is_survived(write: Write, tmp_path: Path) -> None:
