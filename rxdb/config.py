@@ -396,6 +396,11 @@ def is_set() -> bool:
     return _chosen is not None
 
 
+def is_there() -> bool:
+    """Whether the application says anything: without, the current folder may be the wrong one."""
+    return is_set() or find() is not None
+
+
 def _decisive() -> tuple[object, ...]:
     """Return the values of DECISIVE, as they are kept.
 

@@ -17,6 +17,11 @@ INSTALLERS = {"uv.lock": "uv add", "poetry.lock": "poetry add", "pdm.lock": "pdm
 
 PART_OF_PYTHON = "It is a part of Python: install a Python that was built with it."
 
+ELSEWHERE = (
+    "and no rxconfig.py here or above. Go to the folder of the application, or write rxconfig.py "
+    'here: config = rx.Config(db_url="sqlite:///shop.db", models=["shop.models"])'
+)
+
 PASSWORD_IN_URL = re.compile(r"://[^:/\n]*:(.*)@(?=[\w%./\[…]|$)", re.MULTILINE)
 """To the last ``@`` of the line that a host may follow: a password is hidden whole, whatever is
 in it."""
@@ -352,8 +357,12 @@ class NotInitialized(MigrationError):
     """There is no ``alembic.ini``: the project has no migrations yet."""
 
     @classmethod
-    def of(cls, folder: object) -> NotInitialized:
-        return cls(f"There are no migrations in {folder}. Run: rxdb db init")
+    def of(cls, folder: object, *, is_configured: bool = True) -> NotInitialized:
+        return cls(
+            f"There are no migrations in {folder}. Run: rxdb db init"
+            if is_configured
+            else f"There are no migrations in {folder}, {ELSEWHERE}"
+        )
 
 
 class BadRevision(MigrationError):
@@ -393,12 +402,14 @@ class NoModels(MigrationError):
     """No models were found, or so few that comparing would drop most tables."""
 
     @classmethod
-    def of(cls, looked_in: str | Iterable[str]) -> NoModels:
+    def of(cls, looked_in: str | Iterable[str], *, is_configured: bool = True) -> NoModels:
         named = looked_in if isinstance(looked_in, str) else ", ".join(looked_in)
         where = f" in {named}" if named else ""
         return cls(
             f"No models with table=True were found{where}. "
             f'Name their modules in rxconfig.py: rx.Config(models=["shop.models"])'
+            if is_configured
+            else f"No models with table=True were found, {ELSEWHERE}"
         )
 
 

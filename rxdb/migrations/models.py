@@ -36,7 +36,8 @@ def load() -> tuple[MetaData, ...]:
         _import_application(settings.app_name)
     known = ModelRegistry.get_metadata()
     if not any(metadata.tables for metadata in known):
-        raise NoModels.of(settings.models or settings.app_name)
+        named = settings.models or settings.app_name
+        raise NoModels.of(named, is_configured=config.is_there())
     return known
 
 

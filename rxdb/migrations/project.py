@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from alembic.config import Config
 
+from rxdb.config import is_there
 from rxdb.errors import NotInitialized
 from rxdb.migrations import models, revisions
 
@@ -64,7 +65,7 @@ def connect() -> Path | None:
 def _read(attributes: dict[str, Any]) -> Config:
     found = revisions.find_project()
     if found is None:
-        raise NotInitialized.of(models.home())
+        raise NotInitialized.of(models.home(), is_configured=is_there())
     is_toml = found.ini.name == revisions.TOML
     read = Config(
         None if is_toml else found.ini,

@@ -200,7 +200,7 @@ def read(project: Project | None = None) -> History:
     """
     found = project or find_project()
     if found is None:
-        raise NotInitialized.of(_home())
+        raise NotInitialized.of(_home(), is_configured=config.is_there())
     files = tuple(_files(found))
     if (history := _histories.get(files)) is None:
         history = History([_load(*file) for file in files])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rxdb import registry
+from rxdb import config, registry
 from rxdb.dialect import Feature
 from rxdb.errors import MigrationError, NotInitialized, RxdbError, SchemaOutdated, SeveralHeads
 
@@ -104,7 +104,8 @@ def items(session: pytest.Session, run: Run) -> Iterator[MigrationItem]:
     from rxdb.migrations.revisions import find_project  # noqa: PLC0415 - few need it
 
     if find_project() is None:
-        raise pytest.UsageError(f"--rx-migrations: {NotInitialized.of(known.home())}")
+        told = NotInitialized.of(known.home(), is_configured=config.is_there())
+        raise pytest.UsageError(f"--rx-migrations: {told}")
     for label in run.labels:
         for check in CHECKS:
             name = f"{check}[{label}]"

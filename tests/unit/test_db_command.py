@@ -132,22 +132,25 @@ def test_success_is_never_silent_and_never_noisy(first: str) -> None:
         assert done(*command).strip(), command
 
 
+ELSEWHERE = ", and no rxconfig.py here or above. Go to the folder of the application, or write "
+
+
 @pytest.mark.parametrize(
     ("command", "kind", "next_step"),
     [
-        (["status"], "NotInitialized", "Run: rxdb db init"),
-        (["check"], "NotInitialized", "Run: rxdb db init"),
-        (["migrate"], "NotInitialized", "Run: rxdb db init"),
-        (["migrate", "--plan"], "NotInitialized", "Run: rxdb db init"),
-        (["migrate", "--sql"], "NotInitialized", "Run: rxdb db init"),
-        (["downgrade", "-1"], "NotInitialized", "Run: rxdb db init"),
-        (["makemigrations"], "NotInitialized", "Run: rxdb db init"),
-        (["stamp"], "NotInitialized", "Run: rxdb db init"),
-        (["history"], "NotInitialized", "Run: rxdb db init"),
-        (["heads"], "NotInitialized", "Run: rxdb db init"),
-        (["merge"], "NotInitialized", "Run: rxdb db init"),
-        (["squash"], "NotInitialized", "Run: rxdb db init"),
-        (["init"], "NoModels", "models="),
+        (["status"], "NotInitialized", ELSEWHERE),
+        (["check"], "NotInitialized", ELSEWHERE),
+        (["migrate"], "NotInitialized", ELSEWHERE),
+        (["migrate", "--plan"], "NotInitialized", ELSEWHERE),
+        (["migrate", "--sql"], "NotInitialized", ELSEWHERE),
+        (["downgrade", "-1"], "NotInitialized", ELSEWHERE),
+        (["makemigrations"], "NotInitialized", ELSEWHERE),
+        (["stamp"], "NotInitialized", ELSEWHERE),
+        (["history"], "NotInitialized", ELSEWHERE),
+        (["heads"], "NotInitialized", ELSEWHERE),
+        (["merge"], "NotInitialized", ELSEWHERE),
+        (["squash"], "NotInitialized", ELSEWHERE),
+        (["init"], "NoModels", ELSEWHERE),
     ],
 )
 def test_outside_a_project(command: list[str], kind: str, next_step: str, tmp_path: Path) -> None:
@@ -172,6 +175,15 @@ def test_a_server_that_is_not_there(first: str, command: str, closed_port: int) 
     assert f"Check that the server runs at 127.0.0.1:{closed_port}" in result.stderr
     assert result.stderr.count("\n") == 1
     assert "s3cret" not in result.stderr
+
+
+def test_an_application_without_migrations_or_models(shop: Path) -> None:
+    result = rxdb("db", "status")
+    assert result.stderr == f"There are no migrations in {shop}. Run: rxdb db init\n"
+    Path("shop/shop.py").unlink()
+    named = 'Name their modules in rxconfig.py: rx.Config(models=["shop.models"])'
+    result = rxdb("db", "init")
+    assert result.stderr == f"No models with table=True were found in shop. {named}\n"
 
 
 @pytest.mark.parametrize("command", ["init", "makemigrations", "migrate", "status", "wait"])

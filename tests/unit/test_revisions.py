@@ -407,7 +407,7 @@ def test_the_ini_goes_before_pyproject(tmp_path: Path) -> None:
 def test_a_pyproject_of_something_else_is_no_project(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text('[project]\ndependencies = ["alembic"]\n')
     assert revisions.find_project() is None
-    with pytest.raises(NotInitialized, match="rxdb db init"):
+    with pytest.raises(NotInitialized, match=r"no rxconfig\.py here or above"):
         revisions.read()
 
 

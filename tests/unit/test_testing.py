@@ -204,7 +204,7 @@ def test_migrations_that_are_not_there_are_an_error(project: pytest.Pytester) ->
     result = run(project, "--rx-migrations")
     assert result.ret != 0
     assert "--rx-migrations: " in result.stdout.str() + result.stderr.str()
-    assert "rxdb db init" in result.stdout.str() + result.stderr.str()
+    assert "no rxconfig.py here or above" in result.stdout.str() + result.stderr.str()
 
 
 def test_two_heads_are_found(project: pytest.Pytester) -> None:
