@@ -281,8 +281,9 @@ class Config:
     def __post_init__(self) -> None:
         """Refuse a value that can only be a mistake."""
         for name in ("replica_urls", "models", "targets"):
-            if isinstance(getattr(self, name), str):
-                raise BadConfig(f"Config.{name} is a list. Write: {name}=[…]")
+            if isinstance(given := getattr(self, name), str):
+                shown = f'"{given}"' if name == "models" else "…"  # a URL may hold a password
+                raise BadConfig(f"Config.{name} is a list. Write: {name}=[{shown}]")
         for name in ("max_replica_lag", "read_your_writes"):
             if not getattr(self, name) >= 0:
                 raise BadConfig(f"Config.{name} is a number of seconds. Write: {name}=5")

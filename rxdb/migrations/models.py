@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 import sys
+from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,12 +72,31 @@ def _is_there(module: str) -> bool:
 
 
 def _import(module: str) -> object:
+    file = re.fullmatch(r"(?:\./)?(\w+(?:[/\\]\w+)*)\.py", module)
+    if file is not None:
+        name = re.sub(r"[/\\]", ".", file[1])
+        raise BadConfig(f'Config.models names modules, not files. Write: models=["{name}"]')
     try:
         return importlib.import_module(module)
     except Exception as error:
-        missing = isinstance(error, ModuleNotFoundError) and error.name == module
+        gone = (error.name or "") if isinstance(error, ModuleNotFoundError) else ""
+        missing = bool(gone) and f"{module}.".startswith(f"{gone}.")
         reason = "there is no such module" if missing else f"{type(error).__name__}: {error}"
-        raise BadConfig(
-            f"The models in {module} cannot be imported: {reason}. "
-            f"Look at models=… in rxconfig.py, or run: python -c 'import {module}'"
-        ) from error
+        meant = _nearest(module, gone) if missing else ""
+        step = (
+            f"Did you mean {meant!r}?"
+            if meant
+            else f"Look at models=… in rxconfig.py, or run: python -c 'import {module}'"
+        )
+        raise BadConfig(f"The models in {module} cannot be imported: {reason}. {step}") from error
+
+
+def _nearest(module: str, gone: str) -> str:
+    """Return the module that was probably meant where *gone*, the beginning of *module*, is not
+    there; an empty text where none is near."""
+    above, _, name = gone.rpartition(".")
+    if above and not hasattr(sys.modules.get(above), "__path__"):
+        return above  # the name of a class stands behind it
+    places = sys.modules[above].__path__ if above else [str(home())]
+    close = get_close_matches(name, [found.name for found in pkgutil.iter_modules(places)], n=1)
+    return ".".join(filter(None, (above, *close))) + module[len(gone) :] if close else ""

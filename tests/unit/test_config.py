@@ -255,7 +255,7 @@ def test_the_configuration_of_reflex_is_understood(text: str, write: Write, tmp_
         ),
         (
             f"{HEAD}config = rx.Config(models='shop.models')",
-            "{file}, line 2: Config.models is a list. Write: models=[…]",
+            '{file}, line 2: Config.models is a list. Write: models=["shop.models"]',
         ),
         (
             f"{HEAD}config = rx.Config(replica_urls='a.db')",

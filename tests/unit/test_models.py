@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -23,6 +26,7 @@ from sqlalchemy.sql.compiler import GenericTypeCompiler
 from sqlmodel import Field, SQLModel
 
 import rxdb as rx
+from rxdb.migrations import models
 from rxdb.model import NAMING_CONVENTION
 
 HEADER = """
@@ -359,3 +363,32 @@ def test_a_model_declared_later_is_seen() -> None:
 def test_what_has_no_metadata_is_refused(thing: object) -> None:
     with pytest.raises(TypeError, match=r"has no metadata\. Register a declarative base"):
         rx.ModelRegistry.register(thing)
+
+
+@pytest.mark.parametrize(
+    ("named", "told"),
+    [
+        ("store/models.py", 'names modules, not files. Write: models=["store.models"]'),
+        ("./store/models.py", 'names modules, not files. Write: models=["store.models"]'),
+        ("store.model", "there is no such module. Did you mean 'store.models'?"),
+        ("store.models.Team", "there is no such module. Did you mean 'store.models'?"),
+        ("stor.models", "there is no such module. Did you mean 'store.models'?"),
+        ("store.teams", "there is no such module. Look at models=… in rxconfig.py, or run: python"),
+        ("store.broken", "ModuleNotFoundError: No module named 'store.nothing'. Look at models="),
+    ],
+)
+def test_models_that_cannot_be_imported(named: str, told: str, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    (store / "__init__.py").touch()
+    (store / "models.py").write_text("class Team: ...\n")
+    (store / "broken.py").write_text("import store.nothing\n")
+    rx.set_config(rx.Config(models=[named]))
+    importlib.invalidate_caches()
+    try:
+        with pytest.raises(rx.BadConfig, match=re.escape(told)):
+            models.load()
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "store"]:
+            del sys.modules[name]
+        sys.path.remove(str(tmp_path))
