@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from rxdb.errors import ConnectionLost as ConnectionLost
     from rxdb.errors import ConstraintViolation as ConstraintViolation
     from rxdb.errors import DatabaseError as DatabaseError
+    from rxdb.errors import DatabaseMissing as DatabaseMissing
     from rxdb.errors import DataLoss as DataLoss
     from rxdb.errors import Deadlock as Deadlock
     from rxdb.errors import DriverBroken as DriverBroken
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from rxdb.errors import HalfApplied as HalfApplied
     from rxdb.errors import LockLost as LockLost
     from rxdb.errors import LockTimeout as LockTimeout
+    from rxdb.errors import LoginFailed as LoginFailed
     from rxdb.errors import MigrationError as MigrationError
     from rxdb.errors import MigrationFailed as MigrationFailed
     from rxdb.errors import MigrationLockTimeout as MigrationLockTimeout
@@ -128,6 +130,7 @@ _HOMES = {
         "ConstraintViolation",
         "DataLoss",
         "DatabaseError",
+        "DatabaseMissing",
         "Deadlock",
         "DriverBroken",
         "DriverError",
@@ -141,6 +144,7 @@ _HOMES = {
         "HalfApplied",
         "LockLost",
         "LockTimeout",
+        "LoginFailed",
         "MigrationError",
         "MigrationFailed",
         "MigrationLockTimeout",

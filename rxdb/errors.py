@@ -323,6 +323,37 @@ class ConnectionLost(DatabaseError, ConnectionError):
         )
 
 
+class LoginFailed(DatabaseError):
+    """The server answers, and does not let this user in."""
+
+    @classmethod
+    def of(cls, user: str, database: str, source: str) -> LoginFailed:
+        return cls(
+            f"The server refused the user {user!r}: the name or the password is wrong, or it may "
+            f"not use the database {database!r}. Correct {source}."
+        )
+
+    def sentence(self) -> str:
+        return (
+            "The server refused the user: the name or the password is wrong, or it may not use "
+            "the database. To see which URL is used, run: rxdb doctor"
+        )
+
+
+class DatabaseMissing(DatabaseError):
+    """The server answers, and has no database of this name."""
+
+    @classmethod
+    def of(cls, name: str, quoted: str, source: str) -> DatabaseMissing:
+        return cls(
+            f"The server has no database {name!r}. Correct {source}, or make it there: "
+            f"CREATE DATABASE {quoted}"
+        )
+
+    def sentence(self) -> str:
+        return "The server has no such database. To see which URL is used, run: rxdb doctor"
+
+
 class CommitUnknown(ConnectionLost):
     """The connection broke during COMMIT: the transaction is stored as a whole, or not at all."""
 

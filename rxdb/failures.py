@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 import select
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from sqlalchemy import (
     exc,
 )
 
+from rxdb import config
 from rxdb.dialect import Details
 from rxdb.errors import (
     BadValue,
@@ -30,13 +32,16 @@ from rxdb.errors import (
     ConnectionLost,
     ConstraintViolation,
     DatabaseError,
+    DatabaseMissing,
     Deadlock,
     ForeignKeyViolation,
+    LoginFailed,
     ReadOnly,
     RxdbError,
     SerializationFailure,
     UniqueViolation,
 )
+from rxdb.url import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -63,6 +68,9 @@ CONSTRAINTS: Mapping[type[DatabaseError], tuple[type, ...]] = {
     UniqueViolation: (PrimaryKeyConstraint, UniqueConstraint, Index),
 }
 """What an error may speak of."""
+
+AT_THE_DOOR = (DatabaseMissing, LoginFailed)
+"""What ends an attempt to connect, where the server answers."""
 
 ROLLED_BACK = (Deadlock, SerializationFailure)
 """After these the whole transaction is rolled back; MySQL lets it go on as a new one."""
@@ -115,6 +123,8 @@ def _translated(context: ExceptionContext, target: Target) -> BaseException | No
     if issubclass(kind, ConstraintViolation | BadValue):
         found = _completed(found, kind, context)
     made.constraint, made.table, made.columns = found
+    if kind in AT_THE_DOOR:
+        made.said = _refused(kind, context, target)
     if kind is ReadOnly and target.read_only:
         made.said = str(ReadOnly.of(" ".join((context.statement or "").split()[:3])))
     noted = getattr(context.connection, NOTED, None)
@@ -151,9 +161,37 @@ def _kind(
     group = code[:SQLSTATE_CLASS] if isinstance(code, str) else ""
     usual = next((USUAL[base] for base in type(known).__mro__ if base in USUAL), DatabaseError)
     kind = (None if code is None else meanings.get(code, meanings.get(group))) or usual
+    if kind in AT_THE_DOOR and context.connection is not None:
+        kind = usual  # DROP DATABASE nowhere: a statement's, and not that of this session
     if context.is_disconnect or _is_of_network(original) or kind is ConnectionLost:
         return CommitUnknown if getattr(original, COMMITTING, False) else ConnectionLost
     return kind if issubclass(kind, DatabaseError) else None
+
+
+def _refused(kind: type[DatabaseError], context: ExceptionContext, target: Target) -> str:
+    """Return the sentence for a server that answers and lets nobody in."""
+    user, setting = target.url.username or "", _setting(target)
+    database = target.url.database or user
+    source = setting.source if setting else "the URL"
+    if kind is LoginFailed:
+        return str(LoginFailed.of(user, database, source))
+    quoted = context.dialect.identifier_preparer.quote(database)
+    return str(DatabaseMissing.of(database, quoted, source))
+
+
+def _setting(target: Target) -> config.Setting | None:
+    """Return the setting that names the database of *target*; None where a URL was given."""
+    for is_async in (False, True):
+        with suppress(RxdbError):
+            setting = config.database(is_async=is_async)
+            if _place(parse(setting.url, is_async)) == _place(target):
+                return setting
+    return None
+
+
+def _place(target: Target) -> tuple[object, ...]:
+    url = target.url
+    return target.dialect, url.host, url.port, url.query.get("host"), url.database, url.username
 
 
 def _is_retryable(context: ExceptionContext, target: Target) -> bool:

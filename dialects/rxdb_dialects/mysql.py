@@ -28,9 +28,11 @@ from rxdb.errors import (
     ConnectionLost,
     ConstraintViolation,
     DatabaseError,
+    DatabaseMissing,
     Deadlock,
     ForeignKeyViolation,
     LockTimeout,
+    LoginFailed,
     NotNullViolation,
     ReadOnly,
     RxdbError,
@@ -456,9 +458,11 @@ CODES: dict[type[DatabaseError], tuple[int, ...]] = {
         1047,  # Galera: the node has not joined, or has lost, the cluster
     ),
     ConstraintViolation: (1761, 1762),  # a cascade would make a duplicate
+    DatabaseMissing: (1049,),
     Deadlock: (1213, 1614, 3058),  # Galera's answer at COMMIT is 1213 as well
     ForeignKeyViolation: (1216, 1217, 1451, 1452),
     LockTimeout: (1205, 3572),  # 3572 is NOWAIT
+    LoginFailed: (1044, 1045, 1698),  # 1044 also for a database that only others may see
     NotNullViolation: (1048, 1263, 1364),
     ReadOnly: (1290, 1792, 1836),  # 1290 is a replica's read_only
     SerializationFailure: (

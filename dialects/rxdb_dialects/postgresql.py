@@ -26,9 +26,11 @@ from rxdb.errors import (
     CheckViolation,
     ConnectionLost,
     ConstraintViolation,
+    DatabaseMissing,
     Deadlock,
     ForeignKeyViolation,
     LockTimeout,
+    LoginFailed,
     NotNullViolation,
     OutsideTransaction,
     ReadOnly,
@@ -217,6 +219,8 @@ ERRORS: dict[str | int, type[RxdbError]] = {
     "23514": CheckViolation,
     "25001": OutsideTransaction,  # such as CREATE INDEX CONCURRENTLY in a transaction
     "25006": ReadOnly,
+    "28": LoginFailed,
+    "3D000": DatabaseMissing,
     "25P03": ConnectionLost,  # idle_in_transaction_session_timeout
     "25P04": ConnectionLost,  # transaction_timeout
     "40001": SerializationFailure,
@@ -255,6 +259,16 @@ NO_CONNECTION = re.compile(
 and target_session_attrs waits for it."""
 
 
+REFUSED = {
+    "28P01": re.compile(
+        r"FATAL: +password authentication failed|no password supplied"
+        r'|FATAL: +role ".*" does not exist|no pg_hba\.conf entry'
+    ),
+    "3D000": re.compile(r'FATAL: +database ".*" does not exist'),
+}
+"""What libpq hands on of a server that lets nobody in: the words without the SQLSTATE."""
+
+
 def error_code(error: BaseException) -> str | None:
     """Return the SQLSTATE; psycopg2 calls it pgcode, and libpq has none where the network failed.
 
@@ -265,7 +279,10 @@ def error_code(error: BaseException) -> str | None:
     code: str | None = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
     if code == "57014" and "timeout" not in str(error):
         return None
-    return code or (CONNECTION_FAILURE if NO_CONNECTION.search(str(error).strip()) else None)
+    said = str(error).strip()
+    if code or NO_CONNECTION.search(said):
+        return code or CONNECTION_FAILURE
+    return next((code for code, pattern in REFUSED.items() if pattern.search(said)), None)
 
 
 KEY = re.compile(r"\((?P<columns>.+?)\)=\(")

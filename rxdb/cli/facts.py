@@ -24,10 +24,12 @@ from rxdb.dialect import Dialect, Driver, Target, is_secret, release, show
 from rxdb.engine import URLLike, ensure_folder, find_target, get_async_engine, get_engine
 from rxdb.errors import (
     BadURL,
+    DatabaseMissing,
     DriverError,
     DriverMismatch,
     DriverMissing,
     DriverTooOld,
+    LoginFailed,
     RxdbError,
     ended,
     hide,
@@ -239,6 +241,8 @@ def check(setting: Setting, kinds: Sequence[bool]) -> DatabaseFacts:
     except Exception as error:  # noqa: BLE001 - some drivers raise their own, and OSErrors
         if is_own(error):
             return replace(facts, problem=reason(error, target))
+        if isinstance(error, LoginFailed | DatabaseMissing):
+            return replace(facts, problem=told(error, setting))
         problem = f"The database cannot be used: {reason(error, target)}"
         return replace(facts, problem=f"{problem} {next_step(target, setting)}")
 
@@ -384,8 +388,11 @@ def _words(error: BaseException) -> str:
     original = getattr(error, "orig", None) or error
     *_, text = ["", *_texts(original.args)]
     text = re.sub(r"^<class '[^']*'>: ", "", text or str(original))  # SQLAlchemy's, for asyncpg
-    lines = [line.strip(" \t-") for line in text.splitlines() if line.strip(" \t-")]
-    return " ".join(map(ended, lines)) or f"{type(original).__name__}."
+    lines: list[str] = []
+    for line in (line.strip(" \t-") for line in text.splitlines()):
+        if not any(line in above for above in lines):  # libpq repeats itself for each attempt
+            lines.append(line)
+    return " ".join(ended(line) for line in lines if line) or f"{type(original).__name__}."
 
 
 def _texts(values: Iterable[object]) -> Iterator[str]:
@@ -410,6 +417,12 @@ def _secrets(target: Target) -> set[str]:
 
 def _quoted(text: str) -> str:
     return quote(text, safe="")
+
+
+def told(error: LoginFailed | DatabaseMissing, setting: Setting) -> str:
+    """Return what is to be done where the server answers and lets nobody in."""
+    sentence = str(error).partition("\n")[0]
+    return hide(sentence.replace("Correct the URL", f"Correct {setting.source}"))
 
 
 def next_step(target: Target, setting: Setting) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from rxdb import config
-from rxdb.errors import hide, is_own
+from rxdb.errors import DatabaseMissing, LoginFailed, hide, is_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -186,15 +186,17 @@ def _explained(error: Exception, url: str | None) -> str:
     is_of_driver = package == target.driver.module.partition(".")[0]
     if not (is_of_driver or isinstance(error, DBAPIError | OSError)):
         return ""
-    reason = facts.reason(error, target)
-    if isinstance(error, DBAPIError) and not isinstance(error, InterfaceError | OperationalError):
-        return f"The database refused a statement: {reason}"
     other = config.get_config().migration_url
     setting = (
         config.Setting(url=url, source="--url") if url
         else config.Setting(url=other, source="migration_url") if other
         else config.database()
     )  # fmt: skip
+    if isinstance(error, LoginFailed | DatabaseMissing):
+        return facts.told(error, setting)
+    reason = facts.reason(error, target)
+    if isinstance(error, DBAPIError) and not isinstance(error, InterfaceError | OperationalError):
+        return f"The database refused a statement: {reason}"
     return f"The database cannot be used: {reason} {facts.next_step(target, setting)}"
 
 

@@ -95,7 +95,11 @@ def test_says_why_it_cannot_connect(
     }[wrong]
     done = doctor(url, *arguments)
     assert done.returncode == 1
-    assert "The database cannot be used: " in done.stdout
-    assert f"Check that the server runs at {url.host}:{url.port}, and that " in done.stdout
+    told = {
+        "port": f"Check that the server runs at {url.host}:{url.port}, and that ",
+        "user": "The server refused the user 'rxdb_nobody': the name or the password is wrong, or ",
+        "database": "Correct --url, or make it there: CREATE DATABASE rxdb_nowhere\n",
+    }[wrong]
+    assert told in done.stdout
     for secret in (PASSWORD, "wr0ng%26p%40ss", "Traceback"):
         assert secret not in done.stdout + done.stderr

@@ -261,6 +261,34 @@ def test_a_connection_that_cannot_be_made_is_lost_too(
     assert "run: rxdb doctor" in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "kind", "told"),
+    [
+        ({"password": "wr0ng"}, rx.LoginFailed, "may not use the database '{}'. Correct the URL."),
+        (
+            {"database": "rxdb nowhere"},
+            rx.DatabaseMissing,
+            "The server has no database 'rxdb nowhere'. Correct the URL, or make it there: ",
+        ),
+    ],
+)
+def test_a_server_that_lets_nobody_in_says_why(
+    make_engine: MakeEngine,
+    target: Target,
+    wrong: dict[str, Any],
+    kind: type[Exception],
+    told: str,
+) -> None:
+    if not target.url.host:
+        pytest.skip(f"{target.dialect.name} has no server")
+    engine = make_engine(replace(target, url=target.url.set(**wrong)))
+    with pytest.raises(kind) as raised:
+        engine.connect()
+    assert told.format(target.url.database) in str(raised.value).partition("\n")[0]
+    assert "wr0ng" not in str(raised.value)
+    assert isinstance(raised.value, exc.DBAPIError)
+
+
 @pytest.mark.needs(Feature.READ_ONLY)
 def test_a_refused_write_is_read_only_and_sqlalchemys(
     make_engine: MakeEngine, target: Target
