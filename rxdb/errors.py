@@ -315,12 +315,16 @@ class StatementTimeout(DatabaseError, TimeoutError):
 class ConnectionLost(DatabaseError, ConnectionError):
     """The connection broke or could not be made; what was not committed is rolled back."""
 
-    def sentence(self) -> str:
-        return (
-            "The connection to the database was lost or could not be made. "
-            "Nothing is stored of a transaction that was not committed. To see what is wrong, "
-            "run: rxdb doctor"
+    @classmethod
+    def of(cls, doctor: str) -> ConnectionLost:
+        return cls(
+            f"The connection to the database was lost or could not be made. "
+            f"Nothing is stored of a transaction that was not committed. To see what is wrong, "
+            f"run: {doctor}"
         )
+
+    def sentence(self) -> str:
+        return str(ConnectionLost.of("rxdb doctor"))
 
 
 class LoginFailed(DatabaseError):
@@ -480,12 +484,12 @@ class NotAnswering(RxdbError, TimeoutError):
     """A database did not answer in the time that :func:`rxdb.wait` was given."""
 
     @classmethod
-    def of(cls, database: str, seconds: float, cause: BaseException) -> NotAnswering:
+    def of(cls, database: str, seconds: float, cause: BaseException, doctor: str) -> NotAnswering:
         said = str(getattr(cause, "orig", None) or cause).strip().splitlines()
         reason = said[0] if said else type(cause).__name__
         return cls(
-            f"{database} did not answer for {seconds:g} seconds: {ended(hide(reason))} "
-            f"To see what is wrong, run: rxdb doctor"
+            f"{database} did not answer for {seconds:g} seconds: {ended(hide(reason))}\n"
+            f"To see what is wrong, run: {doctor}"
         )
 
 

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 
 from rxdb import config
-from rxdb.dialect import Details
+from rxdb.dialect import Details, show
 from rxdb.errors import (
     BadValue,
     CheckViolation,
@@ -40,6 +40,7 @@ from rxdb.errors import (
     RxdbError,
     SerializationFailure,
     UniqueViolation,
+    quoted,
 )
 from rxdb.url import parse
 
@@ -123,6 +124,8 @@ def _translated(context: ExceptionContext, target: Target) -> BaseException | No
     if issubclass(kind, ConstraintViolation | BadValue):
         found = _completed(found, kind, context)
     made.constraint, made.table, made.columns = found
+    if kind is ConnectionLost:
+        made.said = str(ConnectionLost.of(doctor(target)))
     if kind in AT_THE_DOOR:
         made.said = _refused(kind, context, target)
     if kind is ReadOnly and target.read_only:
@@ -177,6 +180,11 @@ def _refused(kind: type[DatabaseError], context: ExceptionContext, target: Targe
         return str(LoginFailed.of(user, database, source))
     quoted = context.dialect.identifier_preparer.quote(database)
     return str(DatabaseMissing.of(database, quoted, source))
+
+
+def doctor(target: Target) -> str:
+    """Return the command that looks at the database of *target*."""
+    return "rxdb doctor" if _setting(target) else f"rxdb doctor --url {quoted(show(target.url))}"
 
 
 def _setting(target: Target) -> config.Setting | None:

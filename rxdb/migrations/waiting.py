@@ -40,8 +40,10 @@ def wait(
     first failure. A database in a file that is not there yet does not have to be waited for.
 
     Raises :class:`rxdb.errors.NotAnswering` when the time is up, and at once what
-    :func:`rxdb.parse` raises, and :class:`rxdb.errors.FolderMissing`.
+    :func:`rxdb.parse` raises, :class:`rxdb.errors.FolderMissing`, and, where the server answers and
+    lets nobody in, :class:`rxdb.errors.LoginFailed` or :class:`rxdb.errors.DatabaseMissing`.
     """
+    from rxdb import failures  # noqa: PLC0415 - loads SQLAlchemy
     from rxdb.engine import ensure_folder  # noqa: PLC0415 - loads SQLAlchemy
     from rxdb.migrations import database  # noqa: PLC0415 - loads SQLAlchemy
 
@@ -56,11 +58,13 @@ def wait(
         try:
             database.with_engine(_impatient(target, end - time.monotonic()), _ask)
         except Exception as error:
-            if is_own(error):
+            if is_own(error) or isinstance(error, failures.AT_THE_DOOR):
                 raise
             left = end - time.monotonic()
             if left <= 0:
-                raise NotAnswering.of(show(target.url), timeout, error) from error
+                raise NotAnswering.of(
+                    show(target.url), timeout, error, failures.doctor(target)
+                ) from error
             if tell is not None:
                 tell(f"Waiting for {show(target.url)} …")
                 tell = None

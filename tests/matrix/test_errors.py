@@ -258,7 +258,11 @@ def test_a_connection_that_cannot_be_made_is_lost_too(
     with pytest.raises(rx.ConnectionLost) as raised:
         engine.connect()
     assert isinstance(raised.value, exc.OperationalError)
-    assert "run: rxdb doctor" in str(raised.value)
+    assert f"run: rxdb doctor --url '{target.url.drivername}" in str(raised.value)
+    rx.set_config(rx.Config(db_url=engine.url))
+    with pytest.raises(rx.ConnectionLost) as raised:
+        engine.connect()
+    assert "run: rxdb doctor\n" in str(raised.value)
 
 
 @pytest.mark.parametrize(

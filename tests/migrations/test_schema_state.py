@@ -390,3 +390,22 @@ def test_waiting_has_an_end(target: Target, tmp_path: Path) -> None:
         waiting.wait(0.3, unreachable(target, tmp_path), tell=said.append)
     assert len(said) == 1
     assert "s3cret" not in f"{caught.value}{said}"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "kind"),
+    [
+        ({"password": "wr0ng"}, rx.LoginFailed),
+        ({"database": "rxdb_nowhere"}, rx.DatabaseMissing),
+    ],
+)
+def test_a_server_that_lets_nobody_in_is_not_waited_for(
+    target: Target, wrong: dict[str, Any], kind: type[Exception]
+) -> None:
+    if not target.url.host:
+        pytest.skip(f"{target.dialect.name} has no server")
+    place = target.url.set(**wrong).render_as_string(hide_password=False)
+    said: list[str] = []
+    with pytest.raises(kind):
+        waiting.wait(60, place, tell=said.append)
+    assert said == []

@@ -373,7 +373,9 @@ def test_waiting_ends(shop: Path, closed_port: int) -> None:
     assert result.returncode == 1
     found = json.loads(result.stdout)
     assert (found["answers"], found["error"]["kind"]) == (False, "NotAnswering")
-    assert ". To see what is wrong, run: rxdb doctor" in found["error"]["message"]
+    place = f"postgresql+psycopg://me:***@127.0.0.1:{closed_port}/shop?application_name=shop"
+    line = f".\nTo see what is wrong, run: rxdb doctor --url '{place}'"
+    assert found["error"]["message"].endswith(line)
     assert "s3cret" not in result.stdout + result.stderr
 
 
