@@ -69,8 +69,9 @@ class UnknownOption(BadURL, LookupError):
     """The query string of a URL holds an option that its driver does not know."""
 
     @classmethod
-    def of(cls, scheme: str, option: str, known: Iterable[str]) -> UnknownOption:
-        return cls(f"{scheme} has no connection option {option!r}. {suggest(option, known)}")
+    def of(cls, scheme: str, option: str, known: Iterable[str], step: str = "") -> UnknownOption:
+        told = step or suggest(option, known)
+        return cls(f"{scheme} has no connection option {option!r}. {told}")
 
 
 class DriverError(RxdbError, ImportError):

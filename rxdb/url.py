@@ -292,6 +292,19 @@ def _working(dialect: Dialect, choices: list[Driver], what: str) -> Driver:
     raise DriverMissing.of(f"{what} for {dialect.title}", package)
 
 
+def _meant(option: str, value: str, known: set[str]) -> str:
+    """Return what to write for an option of another tool or of the engine; empty for others."""
+    if option in {"ssl", "tls", "usessl", "use_ssl"} and "sslmode" in known:
+        is_off = value.lower() in {"false", "no", "off", "0"}
+        mode = value if value in SSL_MODES else "disable" if is_off else "require"
+        return f"Write: sslmode={mode}"
+    if option in config.ENVIRONMENT_OPTIONS:
+        is_word = value.lower() in {"true", "false"}
+        shown = value.capitalize() if is_word else value if value.isdecimal() else "…"
+        return f'Write into rxconfig.py: rx.Config(engine_options={{"{option}": {shown}}})'
+    return ""
+
+
 def _check_options(dialect: Dialect, driver: Driver, url: URL) -> None:
     """Refuse an option that the driver would refuse later, in the driver's own words."""
     if driver.options is None:
@@ -300,7 +313,8 @@ def _check_options(dialect: Dialect, driver: Driver, url: URL) -> None:
     _, given = take(url, url.query)
     for option, value in given.items():
         if option not in known:
-            raise UnknownOption.of(dialect.scheme(driver), option, known)
+            step = _meant(option, value, known)
+            raise UnknownOption.of(dialect.scheme(driver), option, known, step)
         form, reproach = FORMS.get(dialect.types.get(option, str), ("(?s).*", ""))
         if not re.fullmatch(form, value, re.ASCII):
             raise BadURL(f"{option}={value!r} {reproach}.")
