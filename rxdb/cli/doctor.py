@@ -22,6 +22,7 @@ values as one object; what is not known is null:
 from __future__ import annotations
 
 import json
+import os
 import sys
 from contextlib import redirect_stdout
 from dataclasses import asdict
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
     from rxdb.cli.facts import DatabaseFacts, DriverFacts, Report
 
 PART_OF_PYTHON = "a Python that was built with it"
+
+UNBROKEN = 10_000
+"""The columns of a pipe or a file, where rich would break lines at 80."""
 
 STYLES = {INSTALLED: "green", NOT_INSTALLED: "dim", BROKEN: "red", TOO_OLD: "yellow"}
 
@@ -70,7 +74,9 @@ def command(ctx: click.Context, url: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(to_json(report), indent=2))
     else:
-        print_report(report, Console(markup=False, emoji=False, highlight=False))
+        is_narrow = sys.stdout.isatty() or "COLUMNS" in os.environ
+        width = None if is_narrow else UNBROKEN
+        print_report(report, Console(markup=False, emoji=False, highlight=False, width=width))
     ctx.exit(0 if report.works else 1)
 
 

@@ -230,6 +230,19 @@ def test_no_command_is_cut_where_the_terminal_is_narrow(monkeypatch: pytest.Monk
     assert "…" not in doctor(COLUMNS="30").output
 
 
+def test_no_line_is_broken_where_nobody_looks(tmp_path: Path) -> None:
+    folder = tmp_path / ("a" * 60) / ("b" * 60)
+    folder.mkdir(parents=True)
+    (folder / "app.db").touch()
+    shop = folder / "rxconfig.py"
+    shop.write_text("import rxdb as rx\n\nconfig = rx.Config(db_url='sqlite:///app.db')\n")
+    kept = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    command = [sys.executable, "-m", "rxdb", "doctor"]
+    run = subprocess.run(command, cwd=folder, env=kept, capture_output=True, text=True, check=True)
+    lines = [line.rstrip() for line in run.stdout.splitlines()]
+    assert f"db_url in {shop}" in [line.removeprefix("from").strip() for line in lines]
+
+
 def test_no_colours_where_nobody_looks() -> None:
     assert "\x1b" not in doctor().output
 
