@@ -61,7 +61,9 @@ def test_a_stale_table_is_told(tmp_path: Path) -> None:
 
 def test_both_commands_are_there() -> None:
     quickstart, tests = blocks("sh")
-    assert quickstart.strip().endswith("&& .venv/bin/python examples/quickstart.py")
+    _, activate, _, program = quickstart.strip().split(" && ")
+    assert activate == ". .venv/bin/activate"  # the blocks below it run `rxdb` and `pytest`
+    assert program == "python examples/quickstart.py"
     assert (CHECKOUT / "examples" / "quickstart.py").is_file()
     assert tests.strip() == "ci/run"
     assert os.access(CHECKOUT / "ci" / "run", os.X_OK)
