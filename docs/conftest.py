@@ -165,7 +165,7 @@ def begin(namespace: dict[str, Any]) -> None:
     patch.setattr(rx.ModelRegistry, "_metadata", [own.metadata])
     _page.callback(own.dispose)
     patch.setattr(errors, "pip", lambda: "pip install")  # however this environment was made
-    _page.callback(forget)
+    _page.callback(forget, folder)
     namespace |= {"__name__": "__main__", "is_installed": is_installed}
 
 
@@ -174,8 +174,11 @@ def is_installed(module: str) -> bool:
     return find_spec(module) is not None
 
 
-def forget() -> None:
-    """Forget the page's settings, engines and dialects."""
+def forget(folder: str) -> None:
+    """Forget the page's settings, engines and dialects, and the modules in *folder*."""
+    for name, module in list(sys.modules.items()):
+        if (getattr(module, "__file__", None) or "").startswith(folder):
+            del sys.modules[name]
     rx.set_config(None)
     rx.dispose()
     registry.plugins.cache_clear()
