@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from rxdb.errors import PoolTimeout as PoolTimeout
     from rxdb.errors import ReadOnly as ReadOnly
     from rxdb.errors import RebuildFailed as RebuildFailed
+    from rxdb.errors import RenameUnclear as RenameUnclear
     from rxdb.errors import RxdbError as RxdbError
     from rxdb.errors import SchemaOutdated as SchemaOutdated
     from rxdb.errors import SerializationFailure as SerializationFailure
@@ -158,6 +159,7 @@ _HOMES = {
         "PoolTimeout",
         "ReadOnly",
         "RebuildFailed",
+        "RenameUnclear",
         "RxdbError",
         "SchemaOutdated",
         "SerializationFailure",

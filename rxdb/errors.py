@@ -473,6 +473,10 @@ class FillMissing(MigrationError):
     """A new column refuses NULL, and nobody said what existing rows shall hold."""
 
 
+class RenameUnclear(MigrationError):
+    """A column or a table may have got another name, and nobody said whether it did."""
+
+
 class MigrationLockTimeout(LockTimeout, MigrationError):
     """A migration waited in vain: for another migration, or for a lock of running traffic."""
 

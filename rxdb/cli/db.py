@@ -131,6 +131,13 @@ def init(output: Output, url: str | None, message: str | None, adopt: bool) -> N
     help="What was renamed: user.name=full_name, or one table to another. Can be repeated.",
 )
 @click.option(
+    "--no-rename",
+    "no_renames",
+    metavar="old",
+    multiple=True,
+    help="What is gone and was not renamed: user.name, or a table. Can be repeated.",
+)
+@click.option(
     "--fill",
     "fills",
     metavar="table.column=value",
@@ -145,6 +152,7 @@ def makemigrations(
     message: str | None,
     empty: bool,
     renames: Mapping[str, str],
+    no_renames: Sequence[str],
     fills: Mapping[str, str],
     allow_drops: bool,
 ) -> None:
@@ -155,6 +163,7 @@ def makemigrations(
         message,
         empty=empty,
         renames=renames,
+        no_renames=no_renames,
         fills=fills,
         ask=_answer if output.can_ask else None,
         allow_drops=allow_drops,

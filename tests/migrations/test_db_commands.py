@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -204,6 +205,96 @@ def test_an_unknown_revision_is_told(first: str, engine: Engine) -> None:
     assert "abc" in refused("check")
     assert done("stamp", first, "--purge") == f"The database is at head ({first}).\n"
     assert done("check").startswith(f"The database is at head ({first}).\n")
+
+
+def renamed(user: Table, old: Column[Any], new: Column[Any]) -> None:
+    """Add a column with rows in it, and let the model call it otherwise."""
+    user.append_column(old)
+    done("makemigrations", "-m", "old", "--fill", f"user.{old.name}=x")
+    done("migrate")
+    with rx.session() as session:
+        session.execute(user.insert(), [{"id": 1, old.name: "one"}])
+        session.commit()
+    remove(user, old)
+    user.append_column(new)
+
+
+def remove(table: Table, column: Column[Any]) -> None:
+    table._columns.remove(column)
+
+
+def pasted(said: str) -> list[list[str]]:
+    """Return the commands that a sentence says to run."""
+    return [
+        shlex.split(line.partition("run: rxdb db ")[2])
+        for line in said.splitlines()
+        if "run: rxdb db " in line
+    ]
+
+
+@pytest.mark.needs(Feature.REFLECTED_CONSTRAINTS)
+@pytest.mark.parametrize("nullable", [False, True])
+def test_a_rename_is_asked_for_before_anything_is_written(
+    first: str, user: Table, project: Path, nullable: bool
+) -> None:
+    """The line that was told led to a script that drops the column."""
+    renamed(
+        user,
+        Column("name", String(50), nullable=nullable),
+        Column("title", String(50), nullable=nullable),
+    )
+    before = migrations.heads()
+    said = refused("makemigrations", "-m", "it's x", "--fill", "user.title=y")
+    assert said.splitlines()[0] == (
+        "user.name is gone from the models, and may have another name now."
+    )
+    rename, drop = pasted(said)
+    fill = ["--fill", "user.title=y"]
+    assert rename == ["makemigrations", "-m", "it's x", "--rename", "user.name=title"]
+    assert drop == ["makemigrations", "-m", "it's x", *fill, "--no-rename", "user.name"]
+    assert asked("makemigrations", "-m", "x")[1]["error"]["kind"] == "RenameUnclear"
+    assert migrations.heads() == before
+    done(*rename)
+    done("migrate")
+    done("check")
+    with rx.session() as session:
+        assert session.execute(sa.select(user.c.id, user.c.title)).all() == [(1, "one")]
+
+
+@pytest.mark.needs(Feature.REFLECTED_CONSTRAINTS)
+def test_a_column_that_was_not_renamed_is_dropped_when_it_is_said(first: str, user: Table) -> None:
+    renamed(user, Column("name", String(50)), Column("title", String(50), nullable=False))
+    _, drop = pasted(refused("makemigrations", "-m", "x"))
+    assert "Add: --fill user.title=VALUE" in refused(*drop)
+    assert "--no-rename user.nam: user.nam is not gone from the models. Gone: user.name." in (
+        refused(*drop, "--no-rename", "user.nam", "--fill", "user.title=y")
+    )
+    said = done(*drop, "--fill", "user.title=y")
+    assert "Column user.name was removed." in said
+    assert "--allow-data-loss" in refused("migrate")
+    done("migrate", "--allow-data-loss")
+    done("check")
+
+
+@pytest.mark.needs(Feature.REFLECTED_CONSTRAINTS)
+def test_each_name_that_a_column_may_have_now_is_told(first: str, user: Table) -> None:
+    renamed(user, Column("name", String(50)), Column("title", String(50)))
+    user.append_column(Column("label", String(50)))
+    title, label, _ = pasted(refused("makemigrations"))
+    assert (title[-1], label[-1]) == ("user.name=title", "user.name=label")
+
+
+@pytest.mark.needs(Feature.REFLECTED_CONSTRAINTS)
+def test_a_table_that_may_have_another_name_is_not_dropped(
+    first: str, user: Table, metadata: MetaData
+) -> None:
+    metadata.remove(user)
+    Table("person", metadata, Column("id", Integer, primary_key=True))
+    rename, drop = pasted(refused("makemigrations", "-m", "x", "--allow-drops"))
+    assert rename == ["makemigrations", "-m", "x", "--allow-drops", "--rename", "user=person"]
+    assert "Table user was removed." in done(*drop)
+    Path(asked("history")[1]["revisions"][-1]["path"]).unlink()
+    assert "Table user was renamed to person." in done(*rename)
 
 
 def test_several_heads_are_merged(first: str, project: Path) -> None:

@@ -7,9 +7,11 @@ filter and render. The comparison asks the server itself how it would store each
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from rxdb.errors import quoted
 
 if TYPE_CHECKING:
     from sqlalchemy import MetaData
@@ -48,6 +50,9 @@ class Wishes:
     renames: Mapping[str, str] = field(default_factory=dict)
     """``"user.name"`` to ``"full_name"``, or an old table to a new one."""
 
+    no_renames: Collection[str] = ()
+    """Columns and tables that are gone and have no other name: ``"user.name"``."""
+
     fills: Mapping[str, str] = field(default_factory=dict)
     """``"user.age"`` to what existing rows get in a new column."""
 
@@ -57,8 +62,26 @@ class Wishes:
     allow_drops: bool = False
     """Whether most of the tables may be dropped."""
 
+    command: str = ""
+    """The command that writes a revision, without these wishes. With it nothing is dropped that
+    may have been renamed; empty where nothing is written."""
+
     found: list[str] = field(default_factory=list)
     """One sentence for each change."""
+
+    def again(self, *more: str, new: str = "") -> str:
+        """Return :attr:`command` with all wishes and *more*; *new* needs no value any longer."""
+        fills = {name: text for name, text in self.fills.items() if name != new}
+        return " ".join(
+            [
+                self.command,
+                *(f"--rename {quoted(old)}={quoted(name)}" for old, name in self.renames.items()),
+                *(f"--no-rename {quoted(name)}" for name in self.no_renames),
+                *(f"--fill {quoted(name)}={quoted(text)}" for name, text in fills.items()),
+                *(["--allow-drops"] if self.allow_drops else []),
+                *more,
+            ]
+        )
 
 
 def options(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from rxdb.errors import MigrationError
+from rxdb.errors import MigrationError, RenameUnclear, quoted
 from rxdb.migrations.autogenerate import Question
 from rxdb.migrations.autogenerate.guards import full_name
 
@@ -27,7 +27,10 @@ class Renames:
     def tables(
         self, removed: Iterable[Key], added: Iterable[Key], fit: Callable[[Key, Key], bool]
     ) -> dict[Key, Key]:
-        """Return the tables that got another name."""
+        """Return the tables that got another name.
+
+        Raises :class:`rxdb.errors.RenameUnclear`, as :meth:`columns` does.
+        """
         free = list(added)
         found: dict[Key, Key] = {}
         for old in removed:
@@ -66,13 +69,16 @@ class Renames:
 
     def refuse_unused(self, removed: Iterable[str], added: Iterable[str]) -> None:
         """Refuse a wish that concerns nothing."""
-        if unused := sorted(set(self.wishes.renames) - self.used):
-            gone = ", ".join(sorted(removed)) or "nothing"
-            new = ", ".join(sorted(added)) or "nothing"
+        gone, new = sorted(removed), sorted(added)
+        wishes = {
+            **{old: f"--rename {old}={name}" for old, name in self.wishes.renames.items()},
+            **{old: f"--no-rename {old}" for old in self.wishes.no_renames if old not in gone},
+        }
+        if unused := sorted(set(wishes) - self.used):
             old = unused[0]
             raise MigrationError(
-                f"--rename {old}={self.wishes.renames[old]}: {old} is not gone from the models. "
-                f"Gone: {gone}. New: {new}."
+                f"{wishes[old]}: {old} is not gone from the models. "
+                f"Gone: {', '.join(gone) or 'nothing'}. New: {', '.join(new) or 'nothing'}."
             )
 
     def _is_taken(self, key: Key) -> bool:
@@ -91,13 +97,41 @@ class Renames:
         return candidates[wanted]
 
     def _asked(self, kind: str, name: str, candidates: dict[str, Found]) -> Found | None:
+        if name in self.wishes.no_renames:
+            return None
+        if candidates and self.wishes.ask is None:
+            self._left_open(kind, name, list(candidates))
+            return None
         for short, found in candidates.items():
-            if self.wishes.ask is None:
-                self.wishes.found.append(
-                    f"If {name} was renamed to {short}, say so: --rename {name}={short}"
-                )
-                return None
+            assert self.wishes.ask is not None
             text = f"Was `{name}` renamed to `{short}`?"
             if self.wishes.ask(Question(kind=kind, text=text, name=name)) is True:
                 return found
         return None
+
+    def _left_open(self, kind: str, name: str, candidates: list[str]) -> None:
+        """Refuse to guess where a script is to be written, for a drop loses what a rename keeps."""
+        wishes = self.wishes
+        if not wishes.command:
+            short = candidates[0]
+            wishes.found.append(
+                f"If {name} was renamed to {short}, say so: --rename {name}={short}"
+            )
+            return
+        table = f"{name.rpartition('.')[0]}." if kind == "rename column" else ""
+        lines = [
+            f"If it is {table}{short} now, run: "
+            + wishes.again(f"--rename {quoted(name)}={quoted(short)}", new=f"{table}{short}")
+            for short in candidates
+        ]
+        what = "the values" if table else "the rows"
+        raise RenameUnclear(
+            "\n".join(
+                [
+                    f"{name} is gone from the models, and may have another name now.",
+                    *lines,
+                    f"If it is to be dropped with {what} in it, run: "
+                    + wishes.again(f"--no-rename {quoted(name)}"),
+                ]
+            )
+        )
