@@ -336,7 +336,11 @@ def _print_planned(output: Output, planned: Planned) -> None:
 
 @verb(command, "stamp")
 @click.argument("revision", default="head")
-@click.option("--purge", is_flag=True, help="Forget what the database was at before.")
+@click.option(
+    "--purge",
+    is_flag=True,
+    help="Forget what the database was at before, such as a revision whose script is gone.",
+)
 def stamp(output: Output, revision: str, url: str | None, purge: bool) -> None:
     """Say that the database is at REVISION, and run nothing."""
     from rxdb import migrations  # noqa: PLC0415

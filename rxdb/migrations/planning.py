@@ -115,7 +115,7 @@ def plan(
 
     target = run.target
     file = target.dialect.file(target.url)
-    with commands.told():
+    with commands.told(run):
         if file and not Path(file).exists():  # and it is not made for a look
             found.append((_steps(script, revision, (), down=down), []))
         else:

@@ -387,12 +387,13 @@ def _diverged(state: SchemaState) -> str:
         rows = ", ".join(state.current)
         return (
             f"The version table names {rows}, of which one comes before another. "
-            f"Run: rxdb db stamp --purge {' '.join(state.heads)}"
+            f"Run: {_purge(state)}"
         )
     unknown = _listed(state.unknown, "Revision", "Revisions")
     return (
         f"{unknown} applied to this database by other code, and the scripts here go another way, "
-        f"to {', '.join(state.heads)}. Bring the missing scripts here. Then run: rxdb db merge"
+        f"to {', '.join(state.heads)}. Bring the missing scripts here. Then run: rxdb db merge. "
+        f"{_gone(state)}"
     )
 
 
@@ -400,8 +401,19 @@ def _ahead(state: SchemaState) -> str:
     return (
         f"{_listed(state.unknown, 'Revision', 'Revisions')} applied to this database, and no "
         f"script here describes that: it was migrated by other, probably newer code. Update this "
-        f"code. Then run: rxdb db status"
+        f"code. Then run: rxdb db status. {_gone(state)}"
     )
+
+
+def _gone(state: SchemaState) -> str:
+    """Say what to do where nobody has the script any more."""
+    scripts = "its script is" if len(state.unknown) == 1 else "their scripts are"
+    return f"Only if {scripts} gone for good, run: {_purge(state)}"
+
+
+def _purge(state: SchemaState) -> str:
+    newest = {0: "base", 1: "head"}.get(len(state.heads), "heads")
+    return f"rxdb db stamp --purge {newest}"
 
 
 def _several_heads(state: SchemaState) -> str:

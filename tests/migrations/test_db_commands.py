@@ -200,11 +200,38 @@ def test_an_unknown_revision_is_told(first: str, engine: Engine) -> None:
     assert f"  [?] {first} (head), initial\n" in said
     assert "  [?] abc, no script here describes it\n" in said
     assert "✓" not in said
-    assert "abc" in refused("migrate")
-    assert "abc" in refused("makemigrations")
-    assert "abc" in refused("check")
-    assert done("stamp", first, "--purge") == f"The database is at head ({first}).\n"
+    way_out = "Only if its script is gone for good, run: rxdb db stamp --purge head\n"
+    assert said.endswith(way_out)
+    for command in (
+        ("migrate",),
+        ("downgrade", "-1"),
+        ("makemigrations",),
+        ("check",),
+        ("stamp", "head"),
+    ):
+        assert refused(*command).endswith(way_out), command
+    assert "nowhere" in refused("stamp", "nowhere", "--purge")
+    code, found = asked("migrate")
+    assert (code, found["error"]["kind"]) == (1, "UnknownRevision")
+    assert done("stamp", "--purge", "head") == f"The database is at head ({first}).\n"
     assert done("check").startswith(f"The database is at head ({first}).\n")
+
+
+@pytest.mark.parametrize("heads", [0, 2])
+def test_an_unknown_revision_is_forgotten_with_no_head_or_several(
+    first: str, engine: Engine, project: Path, heads: int
+) -> None:
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = 'abc'")
+    if heads:
+        text = script(project, first).read_text()
+        (project / "alembic" / "versions" / "two.py").write_text(text.replace(first, "2" * 12))
+    else:
+        script(project, first).unlink()
+    newest = "heads" if heads else "base"
+    assert refused("check").endswith(f"run: rxdb db stamp --purge {newest}\n")
+    done("stamp", "--purge", newest)
+    assert "abc" not in done("status")
 
 
 def renamed(user: Table, old: Column[Any], new: Column[Any]) -> None:

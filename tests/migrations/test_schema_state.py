@@ -127,21 +127,21 @@ STATES: dict[str, tuple[Prepare, str, str]] = {
     "ahead, says the log": (
         at("x", logged=("a", "b", "c", "x")),
         "ahead (unknown revision)",
-        "Update this code. Then run: rxdb db status",
+        "Update this code. Then run: rxdb db status. Only if its script is gone",
     ),
     "ahead of scripts that were applied before there was a log": (
         at("x", logged=("x",)),
         "ahead (unknown revision)",
         "Revision x was applied",
     ),
-    "diverged": (at("b", "x"), "diverged", "run: rxdb db merge"),
+    "diverged": (at("b", "x"), "diverged", "run: rxdb db merge. Only if its script is gone"),
     "diverged at head": (at("c", "x"), "diverged", "run: rxdb db merge"),
     "diverged, says the log": (
         at("x", logged=("a", "b", "x")),
         "diverged",
         "Revision x was applied to this database by other code",
     ),
-    "one before another": (at("a", "c"), "diverged", "Run: rxdb db stamp --purge c"),
+    "one before another": (at("a", "c"), "diverged", "Run: rxdb db stamp --purge head"),
 }
 """What is done to a database, the state it is then in, and what is said about it."""
 
