@@ -7,6 +7,8 @@ fails prints ``error`` too, with ``kind``, the name of the error's class, and ``
   ``current``, ``heads``, ``pending``, ``unknown``, ``edited``, ``half``, ``sentence``;
 - ``init``, ``makemigrations``, ``merge``, ``squash``: ``revision``, ``path``, ``found`` and
   ``proven`` (sentences); ``init`` and ``stamp``: ``state``;
+- ``init``, ``migrate``, ``downgrade``: ``database`` (its URL without secrets) and ``source`` (who
+  named it);
 - ``migrate``, ``downgrade``: ``applied`` (``revision``, ``message``, ``direction``, ``seconds``)
   and ``state``; with ``--plan``: ``plans``, each with ``target``, ``title``, ``revisions``
   (``revision``, ``message``, ``direction``, ``operations``, ``reason``, ``statements``) and
@@ -92,6 +94,7 @@ def init(output: Output, url: str | None, message: str | None, adopt: bool) -> N
     from rxdb import migrations  # noqa: PLC0415 - each command loads what it needs
     from rxdb.migrations.state import check_schema  # noqa: PLC0415
 
+    _tell_database(output, url)
     progress = Progress(output)
 
     def run(adopt: bool) -> Made:
@@ -254,6 +257,7 @@ def _migrate(
     from rxdb import migrations  # noqa: PLC0415
     from rxdb.migrations.state import check_schema  # noqa: PLC0415
 
+    shown = _tell_database(output, url)
     output.data["applied"] = []
     progress = Progress(output, "Taken back:" if down else "Applied")
 
@@ -261,7 +265,7 @@ def _migrate(
         output.line("This loses data:", fg="yellow")
         for loss in losses:
             output.line(f"  {loss.what}")
-        return click.confirm("Go on?")
+        return click.confirm(f"Go on with {shown}?")
 
     run = migrations.downgrade if down else migrations.migrate
     try:
@@ -278,6 +282,17 @@ def _migrate(
     progress.finish()
     output.data["applied"] = [asdict(one) for one in applied]
     _tell_state(output, check_schema(url), "" if applied else "Nothing to do. ")
+
+
+def _tell_database(output: Output, url: str | None) -> str:
+    """Say which database is about to be changed, and who named it; return it without secrets."""
+    from rxdb.dialect import show  # noqa: PLC0415
+    from rxdb.migrations import database  # noqa: PLC0415
+
+    shown, source = show(database.target(url).url), database.setting(url).source
+    output.data |= {"database": shown, "source": source}
+    output.line(f"{shown} ({source})", dim=True)
+    return shown
 
 
 def _print_plans(

@@ -186,12 +186,7 @@ def _explained(error: Exception, url: str | None) -> str:
     is_of_driver = package == target.driver.module.partition(".")[0]
     if not (is_of_driver or isinstance(error, DBAPIError | OSError)):
         return ""
-    other = config.get_config().migration_url
-    setting = (
-        config.Setting(url=url, source="--url") if url
-        else config.Setting(url=other, source="migration_url") if other
-        else config.database()
-    )  # fmt: skip
+    setting = database.setting(url)
     if isinstance(error, LoginFailed | DatabaseMissing):
         return facts.told(error, setting)
     reason = facts.reason(error, target)

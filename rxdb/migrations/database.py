@@ -47,6 +47,15 @@ def target(url: URLLike | None = None) -> Target:
         raise
 
 
+def setting(url: URLLike | None = None) -> config.Setting:
+    """Return what :func:`target` reads, and who said so."""
+    if url is not None:
+        return config.Setting(url=url, source="--url")
+    if other := config.get_config().migration_url:
+        return config.Setting(url=other, source="migration_url")
+    return config.database(is_async=not target().driver.sync)
+
+
 def with_engine(found: Target, work: Callable[[Engine], Result], **options: Any) -> Result:
     """Return what *work* does with an engine of its own, whose connections end with it.
 

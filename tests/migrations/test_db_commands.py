@@ -83,6 +83,7 @@ def first(user: Table) -> str:
 
 def test_from_nothing_to_a_change_and_back(user: Table, engine: Engine, project: Path) -> None:
     said = done("init").splitlines()
+    database = said.pop(0)
     assert said[0] == "Table user was added."
     (first,) = migrations.heads()
     assert said[1] == f"Written: {shown(script(project, first))}"
@@ -104,17 +105,39 @@ def test_from_nothing_to_a_change_and_back(user: Table, engine: Engine, project:
     assert behind[3].endswith(
         f"1 revision behind: it is at {first}, the newest is {second}. Run: rxdb db migrate"
     )
-    applied, now = done("migrate").splitlines()
+    named, applied, now = done("migrate").splitlines()
+    assert named == database
     assert applied.startswith(f"Applied {second}, add a name, in ")
     assert now == f"The database is at head ({second})."
     assert done("status").splitlines()[2].startswith(f"  [✓] {second} (head), add a name, 20")
-    taken, now = done("downgrade", "-1").splitlines()
+    named, taken, now = done("downgrade", "-1").splitlines()
+    assert named == database
     assert taken.startswith(f"Taken back: {second}, add a name, in ")
     assert "1 revision behind" in now
 
 
+def test_the_database_is_named_before_it_is_changed(
+    first: str, user: Table, target: Target, engine: Engine
+) -> None:
+    """Whoever was asked whether to lose data was not told where."""
+    url = target.url.render_as_string(hide_password=False)
+    shown = target.url.render_as_string(hide_password=True)
+    for command in (["migrate"], ["downgrade", "base"], ["init", "--adopt"]):
+        assert done(*command).splitlines()[0] == f"{shown} (db_url of rx.Config)", command
+        assert done(*command, "--url", url).splitlines()[0] == f"{shown} (--url)", command
+    done("migrate")
+    with engine.begin() as connection:
+        connection.execute(user.insert(), [{"id": 1}])
+    assert db("downgrade", "base").stdout == f"{shown} (db_url of rx.Config)\n"
+    for command in (["migrate"], ["downgrade", "base"], ["init"]):
+        _, found = asked(*command)
+        assert (found["database"], found["source"]) == (shown, "db_url of rx.Config")
+
+
 def test_what_needs_no_work_says_so(first: str) -> None:
-    assert done("migrate") == f"Nothing to do. The database is at head ({first}).\n"
+    assert done("migrate").splitlines()[1:] == [
+        f"Nothing to do. The database is at head ({first})."
+    ]
     assert done("makemigrations", "-m", "nothing") == "No changes.\n"
     assert done("merge") == f"Nothing to merge: there is one head ({first}).\n"
     assert done("repair").splitlines()[0] == "No revision is half applied."
@@ -336,7 +359,7 @@ def test_several_heads_are_merged(first: str, project: Path) -> None:
     assert len(done("heads").splitlines()) == 2
     said = done("merge", "-m", "both")
     assert "To apply it, run: rxdb db migrate" in said
-    assert len(done("migrate").splitlines()) == 4
+    assert len(done("migrate").splitlines()) == 5
     assert len(done("heads").splitlines()) == 1
     assert f"(follows {one} and {two})" in done("history") or f"{two} and {one}" in done("history")
 
@@ -414,7 +437,7 @@ def test_revisions_are_squashed(first: str, user: Table, project: Path, engine: 
     said = done("squash")
     assert "The 2 scripts are in " in said
     assert [r.id for r in migrations.history()] == [head]
-    assert done("migrate") == f"Nothing to do. The database is at head ({head}).\n"
+    assert done("migrate").splitlines()[1:] == [f"Nothing to do. The database is at head ({head})."]
     done("downgrade", "base", "--allow-data-loss")
     done("migrate")
     done("check")
@@ -430,6 +453,8 @@ def test_no_password_is_shown(first: str, user: Table, target: Target) -> None:
         ["status"],
         ["status", "--url", url],
         ["migrate", "--plan"],
+        ["migrate"],
+        ["init", "--json"],
         ["check", "--json"],
         ["repair"],
         ["status", "--url", url.replace(f":{password}@", f":{password}x@")],

@@ -170,11 +170,12 @@ def test_outside_a_project(command: list[str], kind: str, next_step: str, tmp_pa
 def test_a_server_that_is_not_there(first: str, command: str, closed_port: int) -> None:
     url = f"postgresql://me:s3cret@127.0.0.1:{closed_port}/shop"
     result = rxdb("db", command, "--url", url)
-    assert (result.returncode, result.stdout) == (1, "")
+    assert result.returncode == 1
+    assert result.stdout.count(" (--url)\n") == result.stdout.count("\n") == (command == "migrate")
     assert result.stderr.startswith("The database cannot be used: ")
     assert f"Check that the server runs at 127.0.0.1:{closed_port}" in result.stderr
     assert result.stderr.count("\n") == 1
-    assert "s3cret" not in result.stderr
+    assert "s3cret" not in result.stdout + result.stderr
 
 
 def test_an_application_without_migrations_or_models(shop: Path) -> None:
@@ -204,7 +205,7 @@ def test_a_failed_init_can_be_repeated(shop: Path, closed_port: int) -> None:
     failing = [f"mysql+pymysql://me@127.0.0.1:{closed_port}/shop", "sqlite:////proc/no/shop.db"]
     for url in failing:
         result = rxdb("db", "init", "--url", url)
-        assert (result.returncode, result.stdout) == (1, ""), url
+        assert (result.returncode, result.stdout.count("\n")) == (1, 1), url
         assert "Traceback" not in result.stderr, result.stderr
         assert {path.name for path in shop.iterdir()} == {"rxconfig.py", "shop"}
     assert "The database is at head" in done("init")
@@ -443,7 +444,8 @@ def test_a_person_is_asked_before_data_is_lost(first: str, answer: str, code: in
         connection.execute("INSERT INTO hero (name) VALUES ('Tarantula')")
     connection.close()
     terminal = Terminal("downgrade", "base")
-    said = terminal.until("Go on?")
+    said = terminal.until("?")
+    assert f"Go on with sqlite+pysqlite:///{Path('shop.db').resolve()}?" in said
     assert "This loses data:" in said
     assert "Table hero is dropped with its 1 row." in said
     terminal.answer(answer)
