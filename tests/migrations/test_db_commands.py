@@ -191,6 +191,22 @@ def test_a_plan_changes_nothing(first: str, user: Table, engine: Engine, target:
     assert "Nothing to do." in done("migrate", "--plan")
 
 
+@pytest.mark.parametrize(
+    "way",
+    [("downgrade", "nowhere"), ("downgrade", "-9"), ("migrate", "nowhere"), ("migrate", "+9")],
+)
+def test_a_plan_to_nowhere_says_what_the_command_would_say(first: str, way: tuple[str]) -> None:
+    said = refused(*way)
+    assert refused(*way, "--plan") == said
+    assert ("nowhere" in said) is (way[1] == "nowhere")
+
+
+def test_a_plan_tells_of_an_unknown_revision(first: str, engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = 'abc'")
+    assert refused("migrate", "--plan") == refused("migrate")
+
+
 def test_a_plan_of_an_empty_database_makes_no_table(
     user: Table, engine: Engine, target: Target
 ) -> None:
