@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import contextmanager
@@ -422,6 +423,12 @@ def told(run: Run | None = None) -> Iterator[None]:
             raise _unknown(text.rpartition(" ")[2].strip("'"), run) from error
         if "Multiple head revisions" in text:
             raise SeveralHeads.of(revisions.read().heads) from error
+        if "--sql mode" in text and (table := re.search(r'table "(.*?)"', text)):
+            raise BadRevision(
+                f"A revision builds the table {table[1]} again out of what it is in the database, "
+                f"and --sql looks at none. To see what each revision does, "
+                f"run: rxdb db migrate --plan"
+            ) from error
         raise BadRevision(f"{text}.") from error
     except ResolutionError as error:  # what a plan asks is not said as Alembic's commands say it
         raise _unknown(str(error.argument), run) from error

@@ -230,6 +230,27 @@ def test_sql_is_written_without_a_database(first: str) -> None:
     assert "DROP TABLE" in done("downgrade", "base", "--sql")
 
 
+@pytest.mark.needs(Feature.REFLECTED_CONSTRAINTS)
+def test_sql_that_needs_the_table_as_it_is_points_to_the_plan(
+    user: Table, metadata: MetaData, target: Target
+) -> None:
+    """It was told in Alembic's words, of a mode that nobody had asked for."""
+    name = Column("name", String(50))
+    user.append_column(name)
+    done("init")
+    name.nullable = False
+    done("makemigrations", "-m", "no nulls")
+    if Feature.ALTER_COLUMN in target.dialect.features:
+        assert "NOT NULL" in done("migrate", "--sql")
+        return
+    said = refused("migrate", "--sql")
+    assert said == (
+        "A revision builds the table user again out of what it is in the database, and --sql looks "
+        "at none. To see what each revision does, run: rxdb db migrate --plan\n"
+    )
+    assert "user.name refuses NULL" in done("migrate", "--plan")
+
+
 def test_an_unknown_revision_is_told(first: str, engine: Engine) -> None:
     """In Reflex ``status`` then shows each revision with ✓, and migrate ends in a traceback."""
     with engine.begin() as connection:
