@@ -530,15 +530,37 @@ class MigrationFailed(MigrationError):
         cause: BaseException,
         *,
         rolled_back: bool,
+        script: str,
     ) -> MigrationFailed:
-        reason = str(getattr(cause, "orig", None) or cause).strip() or type(cause).__name__
+        reason = _said(getattr(cause, "orig", None) or cause) or type(cause).__name__
+        line = _line(cause, script)
+        place = f"{script}, line {line}" if line else script
         step = (
             "All of it was rolled back; correct the cause and run the command again."
             if rolled_back
             else "This server cannot roll back DDL. To see what is done, run: rxdb db repair"
         )
         named = f"{revision} ({message})" if message else revision
-        return cls(f"The {direction} of {named} failed: {hide(reason)}\n{step}")
+        return cls(f"The {direction} of {named} failed: {hide(reason)}\nIn {place}\n{step}")
+
+
+def _said(error: BaseException) -> str:
+    """Return what an error says; of a driver's code and text, which it shows as a tuple, the
+    text."""
+    told = str(error).strip()
+    texts = [part for part in error.args if isinstance(part, str)]
+    return texts[-1].strip() if texts and told == str(error.args) else told
+
+
+def _line(error: BaseException, file: str) -> int:
+    """Return the line of *file* where *error* came from; 0 where its traceback does not tell."""
+    found = 0
+    trace = error.__traceback__
+    while trace is not None:
+        if os.path.realpath(trace.tb_frame.f_code.co_filename) == os.path.realpath(file):
+            found = trace.tb_lineno
+        trace = trace.tb_next
+    return found
 
 
 def is_own(error: object) -> bool:

@@ -381,8 +381,9 @@ class _Runner:
                     raise OutsideTransaction.of(revision, cause) from error
                 direction = "upgrade" if step.is_upgrade else "downgrade"
                 raise MigrationFailed.of(
-                    revision, message, direction, error, rolled_back=self.journal is None
-                ) from error
+                    revision, message, direction, error, rolled_back=self.journal is None,
+                    script=script.path,
+                ) from error  # fmt: skip
 
         return work
 

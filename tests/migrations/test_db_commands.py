@@ -466,6 +466,26 @@ def test_a_failing_revision(
     assert done("repair", "--done").splitlines()[-1] == f"The database is at head ({second})."
 
 
+def test_a_failing_revision_is_told_with_its_file_and_line(
+    first: str, project: Path, target: Target
+) -> None:
+    done("makemigrations", "--empty", "-m", "bad")
+    (second,) = migrations.heads()
+    write(project, second, "bad()")
+    file = script(project, second)
+    file.write_text(f"{file.read_text()}\n\ndef bad() -> None:\n    op.execute('SELEC 1')\n")
+    line = len(file.read_text().splitlines())
+    said = refused("migrate").splitlines()
+    assert "SELEC" in said[0]
+    assert not said[0].endswith(")"), "the driver's tuple is shown"
+    assert said[-2] == f"In {file}, line {line}"
+    file.write_text(file.read_text().replace("    op.execute('SELEC 1')", "    raise KeyError"))
+    if Feature.TRANSACTIONAL_DDL in target.dialect.features:
+        told = refused("migrate").splitlines()
+        assert told[0] == f"The upgrade of {second} (bad) failed: KeyError"
+        assert told[1] == f"In {file}, line {line}"
+
+
 def test_revisions_are_squashed(first: str, user: Table, project: Path, engine: Engine) -> None:
     user.append_column(Column("name", String(50)))
     done("makemigrations", "-m", "name")
