@@ -22,6 +22,7 @@ from rxdb.errors import DriverBroken, DriverTooOld
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from datetime import datetime
 
     Conversions = Mapping[type, Callable[[Sequence[Any]], Sequence[Any]]]
     from contextlib import AbstractContextManager
@@ -654,6 +655,10 @@ class Dialect:
 
     back_up: Callable[[Target], str] | None = None
     """Copy the database before a revision that drops data, and return where the copy is."""
+
+    copy_before: Callable[[Target, datetime], str] | None = None
+    """Return where the newest copy of :attr:`back_up` is that was made before a moment in UTC;
+    nothing where there is none."""
 
     unchanged_tables: Callable[[Connection, Iterable[Table]], set[str]] | None = None
     """Return the names of those tables that are certainly as their models say, where that costs

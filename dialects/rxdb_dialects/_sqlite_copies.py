@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import sqlite3
 import time
@@ -29,6 +30,9 @@ PAGES = 4096
 
 PATIENCE = 30.0
 """Seconds to wait for other connections, each time the copying cannot go on."""
+
+TIME = "%Y%m%dT%H%M%SZ"
+"""How the name of a copy ends; in the order of the times."""
 
 logger = logging.getLogger("rxdb.migrations")
 
@@ -65,6 +69,19 @@ def back_up(target: Target) -> str:
         ) from error
     _made[file] = str(copy)
     return str(copy)
+
+
+def before(target: Target, moment: datetime) -> str:
+    """Return the path of the newest copy that was made before *moment*, or nothing."""
+    file = Path(target.dialect.file(target.url))
+    made = re.compile(re.escape(f"{file.name}.before-") + r"(\d{8}T\d{6}Z)(?:-(\d+))?")
+    latest = f"{moment:{TIME}}"
+    found = [
+        (name[1], int(name[2] or 1), str(path))
+        for path in file.parent.iterdir()
+        if (name := made.fullmatch(path.name)) and name[1] <= latest
+    ]
+    return max(found)[2] if found else ""
 
 
 def restore(target: Target, copy: str) -> None:
@@ -130,7 +147,7 @@ def _state(file: str) -> tuple[list[Any], list[Any]]:
 
 def _free_name(file: str) -> Path:
     """Return a name beside *file* that is not taken."""
-    start = f"{file}.before-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    start = f"{file}.before-{datetime.now(UTC):{TIME}}"
     names = (Path(start if n == 1 else f"{start}-{n}") for n in range(1, 10_000))
     return next(name for name in names if not name.exists())
 

@@ -49,6 +49,7 @@ from rxdb.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
     from contextlib import AbstractContextManager
+    from datetime import datetime
 
     from sqlalchemy import URL, Connection, Engine, Table
     from sqlalchemy.engine import Dialect as SQLAlchemyDialect
@@ -654,6 +655,13 @@ def back_up(target: Target) -> str:
     return _sqlite_copies.back_up(target)
 
 
+def copy_before(target: Target, moment: datetime) -> str:
+    """Return the newest copy that :func:`back_up` made before *moment*."""
+    from rxdb_dialects import _sqlite_copies
+
+    return _sqlite_copies.before(target, moment)
+
+
 def unchanged_tables(connection: Connection, tables: Iterable[Table]) -> set[str]:
     """Compare what CREATE TABLE and CREATE INDEX would say with what SQLite keeps of them.
 
@@ -837,6 +845,7 @@ dialect = Dialect(
     revising=revising,
     is_empty=is_empty,
     back_up=back_up,
+    copy_before=copy_before,
     unchanged_tables=unchanged_tables,
     caseless=caseless,
     letters=letters,

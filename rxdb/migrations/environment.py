@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from alembic import context
 from alembic.ddl.impl import DefaultImpl
-from alembic.operations.ops import CreateTableOp
+from alembic.operations.ops import AddColumnOp, CreateTableOp
 from alembic.runtime.migration import RevisionStep, StampStep
 from sqlalchemy import inspect, make_url
 
@@ -49,6 +49,9 @@ ALEMBIC = getLogger("alembic.runtime.migration")
 
 OF_TRANSACTIONS = frozenset({"transaction_per_migration", "on_version_apply"})
 """Alembic's options that ask for, or hear of, each revision by itself."""
+
+UNLESS = ", unless the script brings them back."
+"""A script that was written by hand may."""
 
 LOCK_WAIT = 5.0
 """Seconds that a statement waits for a lock that running traffic holds. All other traffic queues
@@ -366,6 +369,7 @@ class _Runner:
         def work(**arguments: Any) -> None:
             self.started, self.clock = datetime.now(UTC), time.perf_counter()
             self.ask.starting(revision, message, number, total)
+            lost = [] if step.is_upgrade else self.lost(script)
             try:
                 with (
                     self.journaled(script, step.is_upgrade),
@@ -384,8 +388,31 @@ class _Runner:
                     revision, message, direction, error, rolled_back=self.journal is None,
                     script=script.path,
                 ) from error  # fmt: skip
+            for sentence in lost:
+                self.ask.tell(sentence)
 
         return work
+
+    def lost(self, script: Script) -> list[str]:
+        """Return what to say of columns and tables that come back, and that had held something."""
+        ahead = lookahead.look(script, self.connection.dialect, "downgrade")
+        told = []
+        for operation in ahead.operations:
+            if isinstance(operation, AddColumnOp):
+                name = f"{operation.table_name}.{operation.column.name}"
+                told.append(f"Column {name} comes back without the values that it had")
+            elif isinstance(operation, CreateTableOp):
+                told.append(f"Table {operation.table_name} comes back without the rows that it had")
+        if told and self.target.dialect.copy_before is not None:
+            times = [
+                entry.started_at
+                for entry in log.read(self.connection)
+                if (entry.revision, entry.direction) == (script.revision, "upgrade")
+            ]
+            if times and (copy := self.target.dialect.copy_before(self.target, times[-1])):
+                end = f"The newest copy of the database from before that is {copy}."
+                return [f"{sentence}{UNLESS}" for sentence in told] + [end]
+        return [f"{sentence}{UNLESS}" for sentence in told]
 
     def journaled(self, script: Script, is_upgrade: bool) -> AbstractContextManager[None]:
         """Write each statement down where a failure does not roll them back."""

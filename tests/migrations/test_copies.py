@@ -101,3 +101,33 @@ def test_a_file_is_restored_when_a_script_had_committed_before_it_failed(
     else:
         assert "restored from" in "".join(caught.value.__notes__)
         assert count(engine) == 3
+
+
+def test_what_comes_back_is_told_to_be_empty(item: Table, engine: Engine, target: Target) -> None:
+    """A column that a downgrade adds again is filled with empty texts; that was not said."""
+    begin(engine, item, "op.add_column('item', sa.Column('a', sa.Integer))")
+    migrations.migrate()
+    made = migrations.make("dropped", empty=True)
+    assert made.path is not None
+    text = made.path.read_text().partition("def upgrade()")[0]
+    made.path.write_text(
+        f"{text}def upgrade() -> None:\n    op.drop_column('item', 'a')\n\n\n"
+        f"def downgrade() -> None:\n    op.add_column('item', sa.Column('a', sa.Integer))\n"
+    )
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE item SET a = 1")
+    migrations.migrate(allow_data_loss=True)
+    made_before = copies(target)
+    told: list[str] = []
+    migrations.downgrade("-1", tell=told.append)
+    assert told[0] == (
+        "Column item.a comes back without the values that it had, unless the script brings them "
+        "back."
+    )
+    assert told[1:] == [
+        f"The newest copy of the database from before that is {copy}." for copy in made_before
+    ]
+    assert bool(made_before) is (target.dialect.copy_before is not None)
+    told.clear()
+    migrations.downgrade("-1", allow_data_loss=True, tell=told.append)
+    assert not [one for one in told if "comes back" in one]

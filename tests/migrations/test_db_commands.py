@@ -195,7 +195,9 @@ def test_a_plan_changes_nothing(first: str, user: Table, engine: Engine, target:
     "way",
     [("downgrade", "nowhere"), ("downgrade", "-9"), ("migrate", "nowhere"), ("migrate", "+9")],
 )
-def test_a_plan_to_nowhere_says_what_the_command_would_say(first: str, way: tuple[str]) -> None:
+def test_a_plan_to_nowhere_says_what_the_command_would_say(
+    first: str, way: tuple[str, str]
+) -> None:
     said = refused(*way)
     assert refused(*way, "--plan") == said
     assert ("nowhere" in said) is (way[1] == "nowhere")
