@@ -217,8 +217,9 @@ def upsert(  # noqa: PLR0913 - keyword-only ones read well at the call
 
     A row is there when one with the same *key* is: the primary key, or the named attributes, which
     have to be a unique constraint or index of the table. *update* names the attributes that are
-    then set, by default all that the rows give; ``()`` leaves such rows as they are. All rows give
-    the same attributes, each row its whole key, and no two rows the same one.
+    then set, by default all that the rows give but the primary key; ``()`` leaves such rows as they
+    are. A model gives all its columns, a dictionary what it names; defaults are for new rows only.
+    All rows give the same attributes, each row its whole key, and no two rows the same one.
 
     The other arguments are those of :func:`bulk_insert`. The rows are written in the order of
     their keys, so that two calls do not wait for each other in a circle.
@@ -239,7 +240,7 @@ def upsert(  # noqa: PLR0913 - keyword-only ones read well at the call
         if writer.backend is None or writer.backend.upsert is None:
             raise NotImplementedError(f"rxdb has no upsert for {connection.dialect.name} yet.")
         wanted = None if returning is None else _wanted(reader, returning)
-        temporary = _Temporary(connection, writer, reader, keys)
+        temporary = _Temporary(connection, writer, reader, keys, update)
         with (
             temporary,
             _all_or_nothing(session, connection, writer),
@@ -248,7 +249,7 @@ def upsert(  # noqa: PLR0913 - keyword-only ones read well at the call
             for group, read in reader.groups(rows):
                 temporary.add(group)
                 show(read)
-            return temporary.merge(update, wanted)
+            return temporary.merge(wanted)
 
     return _run(session, work)
 
@@ -551,11 +552,18 @@ class _Temporary:
     """
 
     def __init__(
-        self, connection: Connection, writer: _Writer, reader: Reader, keys: list[Column[Any]]
+        self,
+        connection: Connection,
+        writer: _Writer,
+        reader: Reader,
+        keys: list[Column[Any]],
+        update: Sequence[Any] | None,
     ) -> None:
         self.connection, self.writer, self.reader, self.keys = connection, writer, reader, keys
+        self.update = None if update is None else [reader.column(name) for name in update]
         self.table: Table | None = None
         self.columns: tuple[Column[Any], ...] = ()
+        self.given: tuple[Column[Any], ...] = ()
         self.count = 0
         is_number = len(keys) == 1 and isinstance(keys[0].type, Integer)
         self.seen: set[int] | None = set() if is_number else None
@@ -580,11 +588,12 @@ class _Temporary:
             if not self.connection.invalidated and self.connection.in_transaction():
                 self.connection.exec_driver_sql(statement)
 
-    def _create(self, columns: tuple[Column[Any], ...], position: int) -> Table:
+    def _create(self, group: Group) -> Table:
+        columns = group.columns
         missing = [c.name for c in self.keys if c not in columns]
         if missing:
-            raise BadRow.of(position, "it has no value for the key", missing[0])
-        self.columns = columns
+            raise BadRow.of(group.positions[0], "it has no value for the key", missing[0])
+        self.columns, self.given = columns, group.given
         listed = ", ".join(self.quote(c.name) for c in columns)
         self.connection.exec_driver_sql(
             f"CREATE TEMPORARY TABLE {self.quote(self.name)} AS "  # noqa: S608 - quoted names
@@ -596,8 +605,9 @@ class _Temporary:
     def add(self, group: Group) -> None:
         """Write a group into the temporary table."""
         if self.table is None:
-            self.table = self._create(group.columns, group.positions[0])
-        if group.columns != self.columns:
+            self.table = self._create(group)
+        is_like = self.update is not None or group.given == self.given
+        if group.columns != self.columns or not is_like:
             told = "it gives other columns than the first row; give None where nothing is known"
             raise BadRow.of(group.positions[0], told)
         given = dict(zip(group.columns, group.raw, strict=True))
@@ -620,15 +630,15 @@ class _Temporary:
                 return
         self.seen = None
 
-    def merge(self, update: Sequence[Any] | None, wanted: _Wanted | None) -> Upserted:
+    def merge(self, wanted: _Wanted | None) -> Upserted:
         """Write the rows from the temporary table into the model's."""
         if self.table is None:
             return Upserted(0, 0)
         self._refuse_twice()
         names = [column.name for column in self.columns]
         keys = [column.name for column in self.keys]
-        usual = [name for name in names if name not in keys]
-        changed = usual if update is None else [self.reader.column(n).name for n in update]
+        usual = [c.name for c in self.given if c not in self.keys and not c.primary_key]
+        changed = usual if self.update is None else [column.name for column in self.update]
         if unknown := [name for name in changed if name not in names]:
             raise ValueError(f"update names {unknown[0]!r}, and the rows do not give it.")
         given = set(self.columns)
@@ -648,6 +658,8 @@ class _Temporary:
             other_keys=tuple(tuple(map(quote, key)) for key in others),
         )
         inserted, updated = self._merged(merge)
+        if self.update is None and not usual:  # they gave nothing but the key, which is the same
+            updated = self.count - inserted
         rows = [] if wanted is None else self._rows(wanted)
         return Upserted(inserted, updated, rows)
 

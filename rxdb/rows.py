@@ -38,9 +38,11 @@ class Group(Rows):
         values: list[Sequence[Any]],
         positions: Sequence[int],
         bound: list[Sequence[Any]] | None = None,
+        given: Sequence[Column[Any]] = (),
     ) -> None:
         super().__init__(table=table, columns=tuple(columns), values=bound or [])
         self.raw, self.positions, self.is_bound = values, positions, bound is not None
+        self.given = tuple(given)  # by the rows themselves; the others are defaults
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -131,22 +133,31 @@ class Reader:
             start = read
 
     def _groups(self, chunk: list[Any], start: int) -> Iterator[Group]:
+        said: list[frozenset[str] | None] = [None] * len(chunk)
         if self.validate:
+            whole = list(map(self._is_model, chunk))
             chunk = [self._validated(row, start + n) for n, row in enumerate(chunk)]
+            said = [
+                None if is_whole else frozenset(row.model_fields_set)
+                for is_whole, row in zip(whole, chunk, strict=True)
+            ]
         kinds = set(map(type, chunk))
-        if len(kinds) == 1 and (alike := self._alike(chunk, start)) is not None:
+        is_one = len(kinds) == 1 and len(set(said)) == 1
+        if is_one and (alike := self._alike(chunk, start)) is not None:
             positions = range(start, start + len(chunk))
-            yield self._completed(*alike, positions, is_model=self._is_model(chunk[0]))
+            is_model = self._is_model(chunk[0])
+            yield self._completed(*alike, positions, is_model=is_model, said=said[0])
             return
-        several: dict[tuple[bool, tuple[str, ...]], list[int]] = {}
+        several: dict[tuple[bool, tuple[str, ...], frozenset[str] | None], list[int]] = {}
         read = [self._given(row, start + number) for number, row in enumerate(chunk)]
         for number, given in enumerate(read):
             keys = tuple(sorted(given, key=self.order.__getitem__))
-            several.setdefault((self._is_model(chunk[number]), keys), []).append(number)
-        for (is_model, keys), numbers in several.items():
+            kind = (self._is_model(chunk[number]), keys, said[number])
+            several.setdefault(kind, []).append(number)
+        for (is_model, keys, some), numbers in several.items():
             listed: list[Sequence[Any]] = [[read[n][key] for n in numbers] for key in keys]
             where = [start + n for n in numbers]
-            yield self._completed(keys, listed, where, is_model=is_model)
+            yield self._completed(keys, listed, where, is_model=is_model, said=some)
 
     def _alike(self, chunk: list[Any], start: int) -> _Alike | None:
         """Read rows of one kind that give the same columns; None where they do not."""
@@ -248,10 +259,15 @@ class Reader:
         positions: Sequence[int],
         *,
         is_model: bool,
+        said: frozenset[str] | None,
     ) -> Group:
-        """Add the defaults of Python for what the rows do not give."""
+        """Add the defaults of Python for what the rows do not give.
+
+        *said* names what rows gave that became models when they were validated.
+        """
         given = dict(zip(names, values, strict=True))
         counted = self.table.autoincrement_column
+        gave = set(given) if said is None else said & set(given)
         for key, column in self.columns.items():
             if column is counted and key in given and None in given[key]:
                 if any(value is not None for value in given[key]):
@@ -266,7 +282,8 @@ class Reader:
                     given[key] = made
         keys = [key for key in self.columns if key in given]
         columns = [self.columns[key] for key in keys]
-        return Group(self.table, columns, [given[key] for key in keys], positions)
+        own = [self.columns[key] for key in keys if key in gave]
+        return Group(self.table, columns, [given[key] for key in keys], positions, given=own)
 
     @cached_property
     def _fields(self) -> Mapping[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from conftest import OpenSession
@@ -36,6 +37,25 @@ class Counted(rx.Model, table=True):
     count: int = 0
 
 
+class Member(rx.Model, table=True):
+    """Most columns have a default of Python, the primary key as well."""
+
+    __tablename__ = "upsert_member"
+
+    id: UUID = Field(default_factory=uuid4, primary_key=True)
+    email: str = Field(max_length=20, unique=True)
+    name: str = Field(default="", max_length=20)
+    logins: int = 0
+    mark: str = Field(default_factory=lambda: uuid4().hex[:9], max_length=9)
+
+
+class Post(rx.Model, table=True):
+    __tablename__ = "upsert_post"
+
+    number: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    member_id: UUID = Field(foreign_key="upsert_member.id")
+
+
 @cache
 def nickname() -> Any:
     """Return a model that not every backend can create."""
@@ -55,7 +75,7 @@ def nickname() -> Any:
 def _tables(engine: Engine, run: Callable[..., object]) -> None:
     def create() -> None:
         has_caseless = Feature.CASELESS_TEXT in registry.get(engine.dialect.name).features
-        models: list[Any] = [Stock, Counted, *([nickname()] if has_caseless else [])]
+        models: list[Any] = [Stock, Counted, Member, Post, *([nickname()] if has_caseless else [])]
         for model in models:
             model.__table__.create(engine)
 
@@ -97,10 +117,67 @@ def test_changes_only_what_is_named(session: Session) -> None:
     rx.upsert(session, Stock, stock([1], count=5, note="other"), update=["count"])
     assert session.exec(select(Stock.count, Stock.note)).all() == [(5, "old")]
     rx.upsert(session, Stock, stock([1], count=9))
-    assert session.exec(select(Stock.count, Stock.note)).all() == [(9, "new")]
+    assert session.exec(select(Stock.count, Stock.note)).all() == [(9, "old")]
     found = rx.upsert(session, Stock, stock([1, 2], count=7), update=())
     assert (found.inserted, found.updated) == (1, 0)
     assert counts(session) == [9, 7]
+
+
+@pytest.mark.parametrize("validate", [False, True])
+def test_defaults_are_for_new_rows_only(session: Session, *, validate: bool) -> None:
+    there = Member(email="a@x", name="Ann", logins=17)
+    session.add(there)
+    session.flush()
+    session.add(Post(number=1, member_id=there.id))
+    session.commit()
+    before = (there.id, "Anna", 17, there.mark)
+    rows: list[dict[str, Any]]
+    rows = [{"email": "a@x", "name": "Anna"}, {"email": "b@x", "name": "Bob"}]
+    found = rx.upsert(
+        session, Member, rows, key="email", returning=["id", "name", "logins"], validate=validate
+    )
+    assert (found.inserted, found.updated) == (1, 1)
+    assert tuple(found.rows[0]) == before[:3]
+    assert isinstance(found.rows[1].id, UUID)
+    assert tuple(found.rows[1])[1:] == ("Bob", 0)
+    rx.upsert(session, Member, [("a@x", "Anna")], key="email", columns=["email", "name"])
+    query = select(Member.id, Member.name, Member.logins, Member.mark)
+    assert session.exec(query.where(Member.email == "a@x")).all() == [before]
+    rows = [{"email": "a@x", "logins": 3}]
+    rx.upsert(session, Member, rows, key="email", update=["logins", "mark"])
+    (new,) = session.exec(query.where(Member.email == "a@x")).all()
+    assert (tuple(new)[:3], new[3] == before[3]) == ((before[0], "Anna", 3), False)
+
+
+@pytest.mark.parametrize("validate", [False, True])
+def test_a_model_gives_all_but_the_primary_key(session: Session, *, validate: bool) -> None:
+    session.add(there := Member(email="a@x", name="Ann", logins=17))
+    session.commit()
+    rows = [Member(email="a@x", name="Anna"), Member(email="b@x")]
+    key = there.id
+    rx.upsert(session, Member, rows, key="email", validate=validate)
+    query = select(Member.id, Member.name, Member.logins, Member.mark)
+    found = session.exec(query.where(Member.email == "a@x")).all()
+    assert found == [(key, "Anna", 0, rows[0].mark)]
+    rx.upsert(session, Member, [Member(email="a@x", logins=5)], key="email", update=["logins"])
+    found = session.exec(query.where(Member.email == "a@x")).all()
+    assert found == [(key, "Anna", 5, rows[0].mark)]
+    new = Member(email="a@x")
+    rx.upsert(session, Member, [new], key="email", update=["id"])
+    assert session.exec(select(Member.id).where(Member.email == "a@x")).all() == [new.id]
+
+
+def test_all_rows_give_the_same(session: Session) -> None:
+    rows: list[Any] = [{"email": "a@x", "name": "Ann"}, {"email": "b@x"}]
+    for validate in [False, True]:
+        with pytest.raises(rx.BadRow, match=r"Row 1, .*other columns than the first") as failed:
+            rx.upsert(session, Member, rows, key="email", validate=validate)
+        assert failed.value.row == 1
+    assert session.exec(select(Member.id)).all() == []
+    found = rx.upsert(session, Member, rows, key="email", update=["name"])
+    assert (found.inserted, found.updated) == (2, 0)
+    found = rx.upsert(session, Member, [{"email": "a@x"}, {"email": "c@x"}], key="email")
+    assert (found.inserted, found.updated) == (1, 1)  # also where there is nothing to change
 
 
 def test_takes_another_key(session: Session) -> None:
@@ -127,7 +204,7 @@ def test_returns_the_rows_in_their_order(session: Session) -> None:
 def test_a_row_in_the_way_with_another_key_is_an_error(session: Session) -> None:
     rx.bulk_insert(session, Stock, stock([1, 2], count=1))
     session.commit()
-    rows = [*stock([3, 4]), {"number": 5, "item": "i2", "count": 8}]
+    rows = [*stock([3, 4], count=0), {"number": 5, "item": "i2", "count": 8}]
     with pytest.raises(rx.UniqueViolation) as failed:
         rx.upsert(session, Stock, rows)
     if has_savepoints(session):
