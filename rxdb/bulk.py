@@ -33,7 +33,7 @@ from sqlmodel import Session
 from rxdb import registry
 from rxdb.dialect import Dialect, Feature, Merge
 from rxdb.errors import BadRow, ReadOnly, UnknownDialect
-from rxdb.rows import Group, Reader, Source, unique_keys
+from rxdb.rows import Context, Group, Reader, Source, unique_keys
 from rxdb.sessions import ReadOnlySession
 from rxdb.types import UTCDateTime
 
@@ -564,6 +564,9 @@ class _Temporary:
         self.table: Table | None = None
         self.columns: tuple[Column[Any], ...] = ()
         self.given: tuple[Column[Any], ...] = ()
+        self.changed: list[Column[Any]] = []
+        self.fixed: dict[Column[Any], tuple[str, Any]] = {}
+        self.computed: dict[Column[Any], Any] = {}
         self.count = 0
         is_number = len(keys) == 1 and isinstance(keys[0].type, Integer)
         self.seen: set[int] | None = set() if is_number else None
@@ -594,13 +597,37 @@ class _Temporary:
         if missing:
             raise BadRow.of(group.positions[0], "it has no value for the key", missing[0])
         self.columns, self.given = columns, group.given
-        listed = ", ".join(self.quote(c.name) for c in columns)
+        self._decide(group)
+        quote = self.quote
+        listed = ", ".join(quote(c.name) for c in columns)
+        for column, (name, _) in self.fixed.items():
+            listed += f", {quote(column.name)} AS {name}"
         self.connection.exec_driver_sql(
             f"CREATE TEMPORARY TABLE {self.quote(self.name)} AS "  # noqa: S608 - quoted names
             f"SELECT {listed}, 0 AS {ROW} FROM {self.target} WHERE 1 = 0"
         )
         copies: list[Column[Any]] = [Column(c.name, c.type) for c in columns]
+        copies += [Column(name, column.type) for column, (name, _) in self.fixed.items()]
         return Table(self.name, MetaData(), *copies, Column(ROW, Integer))
+
+    def _decide(self, group: Group) -> None:
+        """Decide what is set in a row that is there; ``onupdate`` as ``update()`` applies it."""
+        usual = [c for c in group.given if c not in self.keys and not c.primary_key]
+        self.changed = usual if self.update is None else self.update
+        if unknown := [column.name for column in self.changed if column not in group.columns]:
+            raise ValueError(f"update names {unknown[0]!r}, and the rows do not give it.")
+        if not self.changed:
+            return
+        given = dict(zip([c.key for c in group.columns], group.raw, strict=True))
+        for column in self.reader.columns.values():
+            default: Any = column.onupdate
+            if default is None or column in self.changed or column in self.keys:
+                continue
+            if default.is_clause_element:
+                self.computed[column] = default.arg
+            elif default.is_scalar or default.is_callable:
+                value = default.arg if default.is_scalar else default.arg(Context(given, 0))
+                self.fixed[column] = f"rxdb_update_{len(self.fixed)}", value
 
     def add(self, group: Group) -> None:
         """Write a group into the temporary table."""
@@ -616,8 +643,9 @@ class _Temporary:
                 position = group.positions[list(values).index(None)]
                 raise BadRow.of(position, "it has no value for the key", column.name)
         columns = [self.table.columns[c.name] for c in group.columns]
-        numbered = [*group.raw, list(group.positions)]
-        named = [*columns, self.table.columns[ROW]]
+        fixed = [(self.table.columns[name], value) for name, value in self.fixed.values()]
+        numbered = [*group.raw, *([v] * len(group) for _, v in fixed), list(group.positions)]
+        named = [*columns, *(column for column, _ in fixed), self.table.columns[ROW]]
         self.count += len(group)
         self._remember(given[self.keys[0]])
         self.writer.write(Group(self.table, named, numbered, group.positions))
@@ -637,10 +665,6 @@ class _Temporary:
         self._refuse_twice()
         names = [column.name for column in self.columns]
         keys = [column.name for column in self.keys]
-        usual = [c.name for c in self.given if c not in self.keys and not c.primary_key]
-        changed = usual if self.update is None else [column.name for column in self.update]
-        if unknown := [name for name in changed if name not in names]:
-            raise ValueError(f"update names {unknown[0]!r}, and the rows do not give it.")
         given = set(self.columns)
         others = [
             [column.name for column in key]
@@ -654,14 +678,22 @@ class _Temporary:
             row=ROW,
             columns=tuple(map(quote, names)),
             key=tuple(map(quote, keys)),
-            update=tuple(map(quote, changed)),
+            update=tuple(quote(column.name) for column in self.changed),
+            fixed=tuple((quote(column.name), name) for column, (name, _) in self.fixed.items()),
+            computed=tuple((quote(c.name), self._sql(how)) for c, how in self.computed.items()),
             other_keys=tuple(tuple(map(quote, key)) for key in others),
         )
         inserted, updated = self._merged(merge)
-        if self.update is None and not usual:  # they gave nothing but the key, which is the same
+        if self.update is None and not self.changed:  # the key alone, which is the same
             updated = self.count - inserted
         rows = [] if wanted is None else self._rows(wanted)
         return Upserted(inserted, updated, rows)
+
+    def _sql(self, expression: Any) -> str:
+        compiled = expression.compile(
+            dialect=self.connection.dialect, compile_kwargs={"literal_binds": True}
+        )
+        return str(compiled)
 
     def _refuse_twice(self) -> None:
         """Refuse two rows with one key: which of them counts would differ between servers."""

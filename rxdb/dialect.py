@@ -353,6 +353,13 @@ class Merge:
     update: tuple[str, ...]
     """The columns that are set where it is; none leaves it as it is."""
 
+    fixed: tuple[tuple[str, str], ...]
+    """Columns that are then set too, each with the column of the temporary table that holds its
+    value, the same in all rows."""
+
+    computed: tuple[tuple[str, str], ...]
+    """Columns that are then set too, each with an expression of SQL."""
+
     other_keys: tuple[tuple[str, ...], ...]
     """Other unique keys among the columns that are written."""
 

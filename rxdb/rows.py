@@ -247,9 +247,7 @@ class Reader:
             key
             for key, column in self.columns.items()
             if not column.type.should_evaluate_none
-            and (
-                column.default is not None or column.server_default is not None or column is counted
-            )
+            and (column is counted or any((column.default, column.server_default, column.onupdate)))
         )
 
     def _completed(

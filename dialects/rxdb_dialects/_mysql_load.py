@@ -222,6 +222,8 @@ def upsert(connection: Connection, merge: Merge) -> tuple[int, int]:
     )
     sets = [f"{first} = IF({counted} IS NULL, {value}, {value})"]
     sets += [f"{name} = {source}.{name}" for name in others]
+    sets += [f"{name} = {source}.{value}" for name, value in merge.fixed]
+    sets += [f"{name} = {expression}" for name, expression in merge.computed]
     order = ", ".join(f"{source}.{name}" for name in merge.key)
     listed = ", ".join(f"{source}.{name}" for name in merge.columns)
     connection.exec_driver_sql("SET @rxdb_found = 0, @rxdb_strange = NULL")

@@ -70,7 +70,9 @@ TIMES: Conversions = {
 }
 
 
-def upsert(connection: Connection, merge: Merge) -> tuple[int, int]:
+def upsert(
+    connection: Connection, merge: Merge, parameters: tuple[Any, ...] | None = None
+) -> tuple[int, int]:
     """Count those that are there first: nobody else writes meanwhile."""
     source, target = merge.source, merge.target
     same = " AND ".join(f"{target}.{name} = {source}.{name}" for name in merge.key)
@@ -79,14 +81,16 @@ def upsert(connection: Connection, merge: Merge) -> tuple[int, int]:
         f"SELECT count(*) FROM {source} JOIN {target} ON {same} WHERE {merge.where}",  # noqa: S608
     )
     all_ = _count(connection, f"SELECT count(*) FROM {source} WHERE {merge.where}")  # noqa: S608
-    connection.exec_driver_sql(on_conflict(merge))
+    connection.exec_driver_sql(on_conflict(merge), parameters)
     return all_ - there, there if merge.update else 0
 
 
 def on_conflict(merge: Merge) -> str:
     """Return the statement that SQLite, PostgreSQL and DuckDB share."""
     names, key = ", ".join(merge.columns), ", ".join(merge.key)
-    sets = ", ".join(f"{name} = excluded.{name}" for name in merge.update)
+    ways = [(name, f"excluded.{name}") for name in merge.update]
+    ways += [(name, f"(SELECT {value} FROM {merge.source} LIMIT 1)") for name, value in merge.fixed]  # noqa: S608
+    sets = ", ".join(f"{name} = {way}" for name, way in (*ways, *merge.computed))
     return (
         f"INSERT INTO {merge.target} ({names}) SELECT {names} FROM {merge.source} "  # noqa: S608
         f"WHERE {merge.where} ORDER BY {key} ON CONFLICT ({key}) "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rxdb.dialect import EVERYTHING, Details, Dialect, Driver, Feature, Target
@@ -173,10 +174,15 @@ def write_rows(connection: Connection, rows: Rows) -> bool:
 
 
 def upsert(connection: Connection, merge: Merge) -> tuple[int, int]:
-    """Insert or update with ON CONFLICT."""
+    """Insert or update with ON CONFLICT, whose SET takes no subquery here."""
     from rxdb_dialects import _sqlite_rows
 
-    return _sqlite_rows.upsert(connection, merge)
+    if not merge.fixed:
+        return _sqlite_rows.upsert(connection, merge)
+    listed = ", ".join(value for _, value in merge.fixed)
+    values = connection.exec_driver_sql(f"SELECT {listed} FROM {merge.source} LIMIT 1").one()  # noqa: S608
+    marked = (*merge.computed, *((name, "?") for name, _ in merge.fixed))
+    return _sqlite_rows.upsert(connection, replace(merge, fixed=(), computed=marked), tuple(values))
 
 
 def error_code(error: BaseException) -> str | None:

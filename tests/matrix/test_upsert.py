@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from conftest import OpenSession
-from sqlalchemy import Engine, UniqueConstraint, func, inspect
+from sqlalchemy import Column, ColumnDefault, Engine, Integer, UniqueConstraint, func, inspect
 from sqlmodel import Field, Session, col, select
 
 import rxdb as rx
@@ -49,6 +50,27 @@ class Member(rx.Model, table=True):
     mark: str = Field(default_factory=lambda: uuid4().hex[:9], max_length=9)
 
 
+class Kept(rx.Model, table=True):
+    """Columns with a value for each change."""
+
+    __tablename__ = "upsert_kept"
+
+    name: str = Field(primary_key=True, max_length=20)
+    count: int = 0
+    changed: dt.datetime | None = Field(
+        default=None, sa_column_kwargs={"onupdate": lambda: dt.datetime.now(dt.UTC)}
+    )
+    state: str | None = Field(default="new", max_length=9, sa_column_kwargs={"onupdate": "changed"})
+    facts: dict[str, Any] | None = Field(
+        default=None, sa_column_kwargs={"onupdate": lambda context: {"n": context is None}}
+    )
+    times: int = Field(default=1, sa_column=Column("number of times", Integer))
+
+
+table: Any = inspect(Kept).local_table
+table.c["number of times"].onupdate = ColumnDefault(table.c["number of times"] + 1, for_update=True)
+
+
 class Post(rx.Model, table=True):
     __tablename__ = "upsert_post"
 
@@ -75,7 +97,14 @@ def nickname() -> Any:
 def _tables(engine: Engine, run: Callable[..., object]) -> None:
     def create() -> None:
         has_caseless = Feature.CASELESS_TEXT in registry.get(engine.dialect.name).features
-        models: list[Any] = [Stock, Counted, Member, Post, *([nickname()] if has_caseless else [])]
+        models: list[Any] = [
+            Stock,
+            Counted,
+            Member,
+            Kept,
+            Post,
+            *([nickname()] if has_caseless else []),
+        ]
         for model in models:
             model.__table__.create(engine)
 
@@ -165,6 +194,36 @@ def test_a_model_gives_all_but_the_primary_key(session: Session, *, validate: bo
     new = Member(email="a@x")
     rx.upsert(session, Member, [new], key="email", update=["id"])
     assert session.exec(select(Member.id).where(Member.email == "a@x")).all() == [new.id]
+
+
+def test_onupdate_is_applied_to_rows_that_are_there(session: Session) -> None:
+    columns: list[Any] = [Kept.count, Kept.changed, Kept.state, Kept.facts, Kept.times]
+    query = select(*columns)
+
+    def kept(name: str) -> Any:
+        return session.exec(query.where(col(Kept.name) == name)).one()
+
+    rx.bulk_insert(session, Kept, [{"name": "a"}])
+    assert tuple(kept("a")) == (0, None, "new", None, 1)
+    before = dt.datetime.now(dt.UTC)
+    found = rx.upsert(session, Kept, [{"name": "a", "count": 1}, {"name": "b", "count": 1}])
+    assert (found.inserted, found.updated) == (1, 1)
+    assert tuple(kept("b")) == (1, None, "new", None, 1)
+    count, changed, state, facts, times = kept("a")
+    assert (count, state, facts, times) == (1, "changed", {"n": False}, 2)
+    assert before <= changed <= dt.datetime.now(dt.UTC)
+    rx.upsert(session, Kept, [{"name": "a"}], update=())
+    assert tuple(kept("a")) == (1, changed, "changed", {"n": False}, 2)
+    rx.upsert(session, Kept, [{"name": "a", "state": "given", "facts": {}, "times": 7}])
+    assert kept("a")[2:] == ("given", {}, 7)
+    rx.upsert(session, Kept, [{"name": "a", "count": 3}], update=["count", "state"])
+    assert kept("a")[2:] == ("new", {"n": False}, 8)
+    # None in a model is its default; in a dictionary it is given.
+    rx.upsert(session, Kept, [{"name": "a", "changed": None}])
+    assert kept("a").changed is None
+    rx.upsert(session, Kept, [Kept(name="a", count=9)])
+    assert kept("a").changed is not None
+    assert kept("a").count == 9
 
 
 def test_all_rows_give_the_same(session: Session) -> None:
