@@ -22,6 +22,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     and_,
+    collate,
     exc,
     func,
     insert,
@@ -603,7 +604,7 @@ class _Temporary:
         for column, (name, _) in self.fixed.items():
             listed += f", {quote(column.name)} AS {name}"
         self.connection.exec_driver_sql(
-            f"CREATE TEMPORARY TABLE {self.quote(self.name)} AS "  # noqa: S608 - quoted names
+            f"CREATE TEMPORARY TABLE {quote(self.name)} AS "  # noqa: S608 - quoted names
             f"SELECT {listed}, 0 AS {ROW} FROM {self.target} WHERE 1 = 0"
         )
         copies: list[Column[Any]] = [Column(c.name, c.type) for c in columns]
@@ -635,7 +636,7 @@ class _Temporary:
             self.table = self._create(group)
         is_like = self.update is not None or group.given == self.given
         if group.columns != self.columns or not is_like:
-            told = "it gives other columns than the first row; give None where nothing is known"
+            told = "it gives other columns than the first row; all rows have to give the same"
             raise BadRow.of(group.positions[0], told)
         given = dict(zip(group.columns, group.raw, strict=True))
         for column in self.keys:
@@ -700,8 +701,13 @@ class _Temporary:
         if self.seen is not None:
             return
         assert self.table is not None
+        assert self.writer.backend is not None
         row = self.table.columns[ROW]
-        keys = [self.table.columns[column.name] for column in self.keys]
+        keys: list[Any] = []
+        for key in self.keys:
+            copy = self.table.columns[key.name]
+            lost = self.writer.backend.lost_collation(key, self.connection.dialect)
+            keys.append(collate(copy, lost) if lost else copy)
         query = (
             select(func.min(row), func.max(row))
             .group_by(*keys)

@@ -397,6 +397,11 @@ def related(child: str, parent: str) -> bool:
     return True
 
 
+def none_lost(column: Column[Any], dialect: SQLAlchemyDialect) -> str:
+    """Copy a column with its collation."""
+    return ""
+
+
 def told_apart(column: Column[Any], name: str) -> bool:
     """See the difference between upper and lower case."""
     return False
@@ -722,6 +727,9 @@ class Dialect:
     fingerprint: Callable[[Connection, str], str] | None = None
     """Return a text that changes when the given DDL statement takes effect. None means that
     SQLAlchemy's inspector describes the tables that the statement names."""
+
+    lost_collation: Callable[[Column[Any], SQLAlchemyDialect], str] = none_lost
+    """The collation of a column that a table made of a query does not have; nothing if it has."""
 
     write_rows: Callable[[Connection, Rows], bool] | None = None
     """Insert some rows by the fastest way, inside a savepoint. False leaves them to SQLAlchemy,

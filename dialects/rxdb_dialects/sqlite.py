@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from datetime import datetime
 
-    from sqlalchemy import URL, Connection, Engine, Table
+    from sqlalchemy import URL, Column, Connection, Engine, Table
     from sqlalchemy.engine import Dialect as SQLAlchemyDialect
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.types import TypeEngine
@@ -720,6 +720,17 @@ def caseless(length: int, dialect: SQLAlchemyDialect) -> TypeEngine[Any]:
     return _sqlite_texts.type_class()(length)  # type: ignore[no-any-return]
 
 
+def lost_collation(column: Column[Any], dialect: SQLAlchemyDialect) -> str:
+    """Return the collation: CREATE TABLE AS copies none."""
+    from rxdb_dialects import _sqlite_decimals, _sqlite_texts
+
+    if _sqlite_decimals.has_text(column.type, dialect):
+        return _sqlite_decimals.COLLATION
+    type_ = column.type._unwrapped_dialect_impl(dialect)  # noqa: SLF001
+    is_own = isinstance(type_, _sqlite_texts.type_class())
+    return _sqlite_texts.COLLATION if is_own else getattr(type_, "collation", None) or ""
+
+
 def letters(text: str) -> str:
     """Take the case away with rxdb's own function; LIKE looks at no collation."""
     from rxdb_dialects import _sqlite_texts
@@ -854,5 +865,6 @@ dialect = Dialect(
     write_rows=write_rows,
     bind_columns=bind_columns,
     upsert=upsert,
+    lost_collation=lost_collation,
     temporary_schema="temp",
 )

@@ -317,6 +317,16 @@ def test_counts_are_exact_while_sixteen_write(open_session: OpenSession) -> None
 
 
 @pytest.mark.needs(Feature.CASELESS_TEXT)
+def test_two_rows_that_differ_in_case_only_have_one_key(session: Session) -> None:
+    for count in [1, 150]:
+        rows = [{"name": name} for name in [*(f"eve {n}" for n in range(count)), "EVE 0"]]
+        with pytest.raises(rx.BadRow, match=r"name of row \d+, .*row 0 has the same key") as failed:
+            rx.upsert(session, nickname(), rows)
+        assert failed.value.row == count
+    assert session.exec(select(nickname().name)).all() == []
+
+
+@pytest.mark.needs(Feature.CASELESS_TEXT)
 def test_finds_a_row_without_regard_to_case(
     session: Session,
 ) -> None:
