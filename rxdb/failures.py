@@ -79,9 +79,9 @@ ROLLED_BACK = (Deadlock, SerializationFailure)
 NOTED = "rxdb_errors"
 """The attribute of a connection that holds the list for its errors."""
 
-REFUSED_BY_DRIVERS = (OverflowError, ValueError)
-"""What drivers raise past PEP 249 for a value: sqlite3 the first beyond 64 bits, psycopg2 the
-second for NUL."""
+REFUSED_BY_DRIVERS = (OverflowError, TypeError, ValueError)
+"""What drivers raise past PEP 249 for a value: sqlite3 the first beyond 64 bits, psycopg the second
+for what JSON does not know, psycopg2 the third for NUL."""
 
 COMMITTING = "rxdb_committing"
 """The attribute of a driver's error that came of COMMIT."""
@@ -143,7 +143,7 @@ def _sqlalchemys(context: ExceptionContext) -> exc.DBAPIError | None:
     original, known = context.original_exception, context.sqlalchemy_exception
     if isinstance(original, RxdbError) or not isinstance(original, Exception):
         return None
-    if known is None and isinstance(original, REFUSED_BY_DRIVERS) and context.statement:
+    if known is None and _is_of_value(context):
         base: type[exc.DBAPIError] = exc.DataError
     elif type(known) is exc.StatementError and isinstance(original, REFUSED_BY_TYPES):
         base = exc.DataError
@@ -153,6 +153,15 @@ def _sqlalchemys(context: ExceptionContext) -> exc.DBAPIError | None:
         return known if isinstance(known, exc.DBAPIError) else None
     hide = context.engine is not None and context.engine.hide_parameters
     return base(context.statement, context.parameters, original, hide_parameters=hide)
+
+
+def _is_of_value(context: ExceptionContext) -> bool:
+    """Whether a driver refused a value. A TypeError may also mean that a text of SQL has another
+    number of parameters, which is so with none that SQLAlchemy has written."""
+    original = context.original_exception
+    if isinstance(original, TypeError):
+        return getattr(context.execution_context, "compiled", None) is not None
+    return isinstance(original, REFUSED_BY_DRIVERS) and bool(context.statement)
 
 
 def _kind(

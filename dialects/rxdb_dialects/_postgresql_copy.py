@@ -157,7 +157,10 @@ def by_text(connection: Connection, rows: Rows, copy: Any) -> bool:
     for column, values in zip(rows.columns, rows.values, strict=True):
         type_ = column.type._unwrapped_dialect_impl(dialect)  # noqa: SLF001
         if isinstance(type_, sa.JSON):
-            columns.append((documents(values, dialect), TEXTS))
+            try:
+                columns.append((documents(values, dialect), TEXTS))
+            except Exception:  # noqa: BLE001 - whatever a serializer raises; INSERT finds the row
+                return False
         else:
             columns.append((values, BOOLEANS if isinstance(type_, sa.Boolean) else TEXTS))
     text = _text_rows.write(columns)

@@ -15,7 +15,7 @@ import pytest
 from conftest import OpenSession
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Column, Engine, Integer, MetaData, Numeric, Table, event, func, text
+from sqlalchemy import JSON, Column, Engine, Integer, MetaData, Numeric, Table, event, func, text
 from sqlmodel import Field, Relationship, Session, col, select
 
 import rxdb as rx
@@ -67,6 +67,16 @@ class Numbered(rx.Model, table=True):
     upper: str | None = Field(default_factory=lambda: "fresh", max_length=9)
 
 
+class Noted(rx.Model, table=True):
+    """Its documents are written by SQLAlchemy's own type."""
+
+    __tablename__ = "bulk_noted"
+
+    number: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    facts: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON))
+    data: bytes = b""
+
+
 class Measure(rx.Model, table=True):
     __tablename__ = "bulk_measure"
 
@@ -74,7 +84,7 @@ class Measure(rx.Model, table=True):
     size: float
 
 
-TABLES = [Owner, Thing, Numbered]
+TABLES = [Owner, Thing, Numbered, Noted]
 FIELDS = [name for name in Thing.model_fields if name != "owner_number"]
 
 
@@ -249,6 +259,30 @@ def test_a_text_that_not_every_server_keeps_is_named(session: Session) -> None:
         rx.bulk_insert(session, Thing, rows)
     assert failed.value.row == 41  # type: ignore[attr-defined]
     assert names(session) == []
+
+
+REFUSED: dict[str, dict[str, Any]] = {
+    "what JSON does not know": {"facts": {"a": dt.date(2020, 1, 1)}},
+    "a text for bytes": {"data": "abc"},
+}
+
+
+@pytest.mark.needs(Feature.SAVEPOINTS)
+@pytest.mark.parametrize("case", REFUSED)
+@pytest.mark.parametrize("count", [2, 60, 300])
+def test_a_value_that_a_driver_refuses_is_named(session: Session, count: int, case: str) -> None:
+    rows: list[dict[str, Any]] = [{"number": n, "facts": {}, "data": b"x"} for n in range(count)]
+    rows[count - 1] |= REFUSED[case]
+    writes: list[Callable[..., object]] = [rx.bulk_insert, rx.upsert]
+    for write in writes:
+        with pytest.raises(rx.BadValue) as failed:
+            write(session, Noted, rows)
+        assert failed.value.row == count - 1  # type: ignore[attr-defined]
+        assert session.exec(select(Noted.number)).all() == []
+    session.add(Noted(**rows[count - 1]))
+    with pytest.raises(rx.BadValue):
+        session.flush()
+    session.rollback()
 
 
 @pytest.mark.needs(Feature.SAVEPOINTS, Feature.STRICT_TYPES)
