@@ -10,6 +10,7 @@ import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
+from decimal import ROUND_HALF_UP, Decimal
 from itertools import pairwise, repeat
 from operator import attrgetter, is_, itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -20,6 +21,7 @@ from sqlalchemy import (
     Connection,
     Integer,
     MetaData,
+    Numeric,
     Table,
     and_,
     collate,
@@ -275,6 +277,10 @@ def _wanted(reader: Reader, returning: Any) -> _Wanted:
     """Read what ``returning`` names: one attribute, or several."""
     is_one = isinstance(returning, str) or not isinstance(returning, Sequence)
     names = [returning] if is_one else returning
+    if not names:
+        raise ValueError(
+            "returning names no attribute. Leave it out where nothing is to come back."
+        )
     return _Wanted([reader.column(name) for name in names], is_one=is_one)
 
 
@@ -386,8 +392,15 @@ class _Writer:
     def write_returning(self, group: Group, wanted: _Wanted) -> list[tuple[int, Any]]:
         """Write a group, and return the values that were asked for with their positions."""
         try:
-            with self.savepoint():
-                rows = self._returned(group, wanted)
+            try:
+                with self.savepoint():
+                    rows = self._returned(group, wanted)
+            except exc.InvalidRequestError:  # a key that comes back in another form than given
+                if not self.has_savepoints:
+                    raise
+                with self.savepoint():
+                    parts = _parts(group, 1)
+                    rows = [row for part in parts for row in self._returned(part, wanted)]
         except exc.StatementError as error:
             if not self.has_savepoints:
                 _tell(error, self.title, group.positions)
@@ -418,11 +431,34 @@ class _Writer:
             first = result.lastrowid
             given[missing[0]] = [first + step * number for number in range(len(group))]
         by_key = list(zip(*(given[column] for column in keys), strict=True))
-        query = select(*keys, *wanted.columns).where(tuple_(*keys).in_(by_key))
-        found = {
-            tuple(row[: len(keys)]): row[len(keys) :] for row in self.connection.execute(query)
-        }
+        found = self._by_key(keys, by_key, wanted)
+        if not found.keys() >= set(by_key):
+            by_key = [tuple(map(_as_kept, keys, key)) for key in by_key]
+            found = self._by_key(keys, by_key, wanted)
+            for position, key in zip(group.positions, by_key, strict=True):
+                if key not in found:
+                    told = "the database keeps it in another form, give it in that"
+                    raise BadRow.of(position, told, keys[0].key, group.table.name)
         return [found[key] for key in by_key]
+
+    def _by_key(
+        self, keys: list[Column[Any]], values: list[Any], wanted: _Wanted
+    ) -> dict[tuple[Any, ...], Any]:
+        """Return what was asked for of the rows that are found by their keys."""
+        query = select(*keys, *wanted.columns).where(tuple_(*keys).in_(values))
+        rows = self.connection.execute(query)
+        return {tuple(row[: len(keys)]): row[len(keys) :] for row in rows}
+
+
+def _as_kept(column: Column[Any], value: Any) -> Any:
+    """Return a key as a database keeps it: a number rounded, and not as a text."""
+    type_: Any = column.type
+    with suppress(ArithmeticError, TypeError, ValueError):
+        if isinstance(type_, Integer):
+            return int(value)
+        if isinstance(type_, Numeric) and type_.asdecimal and type_.scale is not None:
+            return Decimal(value).quantize(Decimal(1).scaleb(-type_.scale), ROUND_HALF_UP)
+    return value
 
 
 def _parts(group: Group, size: int = 500) -> Iterator[Group]:

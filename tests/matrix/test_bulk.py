@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from decimal import Decimal
 from enum import Enum
 from itertools import cycle, islice
@@ -77,6 +78,13 @@ class Noted(rx.Model, table=True):
     data: bytes = b""
 
 
+class Priced(rx.Model, table=True):
+    __tablename__ = "bulk_priced"
+
+    price: Decimal = Field(sa_column=Column(Numeric(10, 2), primary_key=True))
+    count: int = 0
+
+
 class Measure(rx.Model, table=True):
     __tablename__ = "bulk_measure"
 
@@ -84,7 +92,7 @@ class Measure(rx.Model, table=True):
     size: float
 
 
-TABLES = [Owner, Thing, Numbered, Noted]
+TABLES = [Owner, Thing, Numbered, Noted, Priced]
 FIELDS = [name for name in Thing.model_fields if name != "owner_number"]
 
 
@@ -191,6 +199,36 @@ def test_defaults_are_those_of_session_add(session: Session) -> None:
     rx.bulk_insert(session, Numbered, [{"name": "added"}, {"name": "ranked", "rank": 1}])
     query = select(Numbered.name, Numbered.rank, Numbered.upper).order_by(col(Numbered.id))
     assert session.exec(query).all() == [("added", 5, "fresh"), ("ranked", 1, "fresh")] * 3
+
+
+@pytest.mark.needs(Feature.SAVEPOINTS)
+@pytest.mark.parametrize("others", [0, 3])
+def test_returns_rows_whose_key_is_kept_in_another_form(session: Session, others: int) -> None:
+    rows: list[dict[str, Any]]
+    rows = [{"price": Decimal(n), "count": n} for n in range(others)]
+    rows += [{"price": Decimal("10.005"), "count": 10}, {"price": 11, "count": 11}]
+    rows += [{"price": Decimal("-1.005"), "count": -1}]
+    found = rx.bulk_insert(session, Priced, rows, returning=["price", "count"])
+    known = [(Decimal(n), n) for n in range(others)]
+    last = [(Decimal("10.01"), 10), (Decimal(11), 11), (Decimal("-1.01"), -1)]
+    assert list(map(tuple, found)) == known + last
+
+
+@pytest.mark.needs(Feature.SAVEPOINTS, Feature.GENERATED_KEYS)
+def test_returns_rows_whose_key_is_given_as_a_text(session: Session) -> None:
+    cases: list[list[dict[str, Any]]]
+    cases = [[{"id": "10", "name": "a"}], [{"id": 20, "name": "a"}, {"id": "21", "name": "b"}]]
+    for rows in cases:
+        with suppress(rx.BadValue):  # of a driver that takes no text for a number
+            found = rx.bulk_insert(session, Numbered, rows, returning="name")
+            assert found == [row["name"] for row in rows]
+
+
+def test_returning_nothing_is_refused(session: Session) -> None:
+    with pytest.raises(ValueError, match="returning names no attribute"):
+        rx.bulk_insert(session, Thing, dictionaries(1), returning=[])
+    with pytest.raises(ValueError, match="returning names no attribute"):
+        rx.upsert(session, Thing, dictionaries(1), returning=())
 
 
 def test_a_refused_row_is_named_and_nothing_of_the_call_stays(session: Session) -> None:
