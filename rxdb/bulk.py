@@ -33,9 +33,9 @@ from sqlalchemy import (
 )
 from sqlmodel import Session
 
-from rxdb import registry
+from rxdb import failures, registry
 from rxdb.dialect import Dialect, Feature, Merge
-from rxdb.errors import BadRow, ReadOnly, UnknownDialect
+from rxdb.errors import BadRow, DatabaseError, ReadOnly, UnknownDialect
 from rxdb.rows import Context, Group, Reader, Source, unique_keys
 from rxdb.sessions import ReadOnlySession
 from rxdb.types import UTCDateTime
@@ -615,10 +615,14 @@ class _Temporary:
     def __enter__(self) -> None:
         return None
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: object
+    ) -> None:
         """Drop the table: not every server does that with the savepoint."""
         if self.table is None:
             return
+        if isinstance(error, DatabaseError):
+            failures.retell(error, self.name, self.reader.table)
         drop = self.writer.backend.drop_temporary if self.writer.backend else "DROP TABLE"
         statement = f"{drop} IF EXISTS {self.quote(self.name)}"
         if kind is None:

@@ -122,7 +122,7 @@ def _translated(context: ExceptionContext, target: Target) -> BaseException | No
     made.connection_invalidated = context.is_disconnect
     found = target.dialect.details(context.original_exception)
     if issubclass(kind, ConstraintViolation | BadValue):
-        found = _completed(found, kind, context)
+        found = _completed(found, kind, _table(found.table, context))
     made.constraint, made.table, made.columns = found
     if kind is ConnectionLost:
         made.said = str(ConnectionLost.of(doctor(target)))
@@ -370,12 +370,23 @@ def _picklable(error: BaseException | None) -> BaseException | None:
 # What the server did not say, and the models know
 
 
-def _completed(found: Details, kind: type[DatabaseError], context: ExceptionContext) -> Details:
+def retell(error: DatabaseError, name: str, table: Table) -> None:
+    """Let an error that speaks of the temporary table *name*, or of no table, speak of *table*."""
+    kind = getattr(error, "kind", type(error))
+    if error.table not in {None, name, table.name} or not issubclass(
+        kind, ConstraintViolation | BadValue
+    ):
+        return
+    own = table.name if error.table == name else error.table
+    found = Details(error.constraint, own, error.columns)
+    error.constraint, error.table, error.columns = _completed(found, kind, table)
+
+
+def _completed(found: Details, kind: type[DatabaseError], table: Table | None) -> Details:
     """Add to a constraint's name its table and columns, or the name to the columns.
 
     Only what the models confirm: a trigger may have changed another table.
     """
-    table = _table(found.table, context)
     if table is None or not (found.constraint or found.columns):
         return found
     if not set(found.columns) <= {column.name for column in table.columns}:

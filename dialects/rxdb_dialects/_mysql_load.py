@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import warnings
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
@@ -227,13 +227,16 @@ def upsert(connection: Connection, merge: Merge) -> tuple[int, int]:
     order = ", ".join(f"{source}.{name}" for name in merge.key)
     listed = ", ".join(f"{source}.{name}" for name in merge.columns)
     connection.exec_driver_sql("SET @rxdb_found = 0, @rxdb_strange = NULL")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # aiomysql tells MySQL's: there is no other way to count
-        connection.exec_driver_sql(
-            f"INSERT INTO {target} ({names}) SELECT {listed} FROM {source} "  # noqa: S608
-            f"WHERE {merge.where} ORDER BY {order} ON DUPLICATE KEY UPDATE {', '.join(sets)}"
-        )
-    found, strange = connection.exec_driver_sql("SELECT @rxdb_found, @rxdb_strange").one()
+    with connection.begin_nested() if merge.part else nullcontext() as savepoint:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # aiomysql tells MySQL's
+            connection.exec_driver_sql(
+                f"INSERT INTO {target} ({names}) SELECT {listed} FROM {source} "  # noqa: S608
+                f"WHERE {merge.where} ORDER BY {order} ON DUPLICATE KEY UPDATE {', '.join(sets)}"
+            )
+        found, strange = connection.exec_driver_sql("SELECT @rxdb_found, @rxdb_strange").one()
+        if strange is not None and savepoint:
+            savepoint.rollback()  # the row that was changed would be in the way as well
     if strange is not None:
         connection.exec_driver_sql(
             f"INSERT INTO {target} ({names}) SELECT {names} FROM {source} "  # noqa: S608

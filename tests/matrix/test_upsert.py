@@ -274,6 +274,31 @@ def test_a_row_in_the_way_with_another_key_is_an_error(session: Session) -> None
     assert counts(session) == [1, 4, 4]
 
 
+@pytest.mark.needs(Feature.SAVEPOINTS)
+@pytest.mark.parametrize("count", [1, 150])
+def test_an_error_speaks_of_the_model_s_table(session: Session, count: int) -> None:
+    rx.bulk_insert(session, Stock, stock([1000], code="there"))
+    rows = [*stock(range(count), code=None), *stock([count], code="there")]
+    with pytest.raises(rx.UniqueViolation) as failed:
+        rx.upsert(session, Stock, rows)
+    error: Any = failed.value
+    assert (error.table, error.columns, error.row) == ("upsert_stock", ("code",), count)
+    assert str(error).startswith("There is already a row with this value of upsert_stock.code")
+    rows[count] = {**rows[count], "code": None, "item": None}
+    with pytest.raises(rx.NotNullViolation) as missing:
+        rx.upsert(session, Stock, rows)
+    error = missing.value
+    assert (error.table, error.columns, error.row) == ("upsert_stock", ("item",), count)
+    rows[count] = {**rows[count], "item": "", "count": 2**32}
+    if Feature.STRICT_TYPES in registry.get(session.get_bind().dialect.name).features:
+        with pytest.raises(rx.BadValue) as large:
+            rx.upsert(session, Stock, [{"count": 0, **row} for row in rows])
+        error = large.value
+        assert error.row == count
+        assert error.table in {None, "upsert_stock"}
+        assert "rxdb_rows" not in str(error).partition("\n")[0]
+
+
 def test_rows_that_cannot_be_told_apart_are_refused(session: Session) -> None:
     with pytest.raises(rx.BadRow, match=r"number of row 3, .*row 1 has the same key") as failed:
         rx.upsert(session, Stock, stock([7, 8, 9, 8]))
