@@ -114,6 +114,8 @@ class Reader:
         is_one = isinstance(key, str) or not isinstance(key, Sequence)
         columns = [self.column(name) for name in ([key] if is_one else key)]
         known = unique_keys(self.table)
+        if len(set(columns)) < len(columns):
+            raise ValueError(f"key names a column twice: {', '.join(c.name for c in columns)}.")
         if frozenset(columns) not in known:
             listed = "; ".join(sorted(", ".join(sorted(c.name for c in k)) for k in known))
             raise ValueError(
@@ -350,7 +352,13 @@ def _transposed(rows: list[Any], names: Sequence[Any]) -> list[Sequence[Any]]:
 def _awaited(rows: AsyncIterable[Any]) -> Iterator[Any]:
     """Wait for each row of an asynchronous iterable, in the greenlet of an asynchronous session."""
     from sqlalchemy.util import await_only  # noqa: PLC0415 - needs greenlet
+    from sqlalchemy.util.concurrency import in_greenlet  # noqa: PLC0415
 
+    if not in_greenlet():
+        raise TypeError(
+            f"{type(rows).__name__} is an asynchronous iterable, which needs an asynchronous "
+            "session. Use rx.asession(), or give a list: [row async for row in rows]"
+        )
     iterator = aiter(rows)
     while True:
         try:

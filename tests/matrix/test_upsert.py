@@ -299,6 +299,24 @@ def test_an_error_speaks_of_the_model_s_table(session: Session, count: int) -> N
         assert "rxdb_rows" not in str(error).partition("\n")[0]
 
 
+def test_a_key_names_each_column_once(session: Session) -> None:
+    with pytest.raises(ValueError, match="key names a column twice: place, place, item"):
+        rx.upsert(session, Stock, stock([1]), key=["place", "place", "item"])
+
+
+@pytest.mark.own_loop
+@pytest.mark.sync_driver
+def test_an_asynchronous_iterable_needs_an_asynchronous_session(open_session: OpenSession) -> None:
+    async def rows() -> Any:
+        yield {"name": "a"}
+
+    with open_session() as session:
+        writes: list[Callable[..., object]] = [rx.bulk_insert, rx.upsert]
+        for write in writes:
+            with pytest.raises(TypeError, match=r"asynchronous iterable.*Use rx\.asession"):
+                write(session, Counted, rows())
+
+
 def test_rows_that_cannot_be_told_apart_are_refused(session: Session) -> None:
     with pytest.raises(rx.BadRow, match=r"number of row 3, .*row 1 has the same key") as failed:
         rx.upsert(session, Stock, stock([7, 8, 9, 8]))
