@@ -141,12 +141,25 @@ def json_path(column: Any, *steps: str | int) -> Any:
 
     ``rx.json_path(Hero.data, "pets", 0, "name").as_string()`` is an expression to select, compare
     and sort by; so are ``as_integer()``, ``as_float()`` and ``as_boolean()``. It is NULL where the
-    document has no such part. Positions begin at 0.
+    document has no such part. Positions begin at 0. Raises :class:`ValueError` for a negative one.
     """
     if not steps:
         raise TypeError("json_path() needs at least one key or position after the column.")
+    if any(isinstance(step, int) and step < 0 for step in steps):
+        raise ValueError("json_path() counts positions from the beginning: none is negative.")
     first, *more = steps
-    return column[(first, *more) if more else first]
+    found = column[(first, *more) if more else first]
+    # Two parameters would be two expressions for the server, and GROUP BY another than SELECT.
+    found.right = found.right.render_literal_execute()
+    if any(isinstance(step, str) and '"' in step for step in steps):
+        found.right.type = _QuotedPath()
+    return found
+
+
+class _QuotedPath(sa.JSON.JSONPathType):
+    """A path with a quote in a key, which a backend may find in another way than others."""
+
+    has_quote = True
 
 
 class CaseInsensitiveText(TypeDecorator[str]):

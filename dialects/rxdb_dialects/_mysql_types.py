@@ -12,6 +12,8 @@ import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from rxdb_dialects._json_paths import write_with_dollar
+
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
@@ -38,7 +40,33 @@ def keep_meaning(dialect: Any, url: URL) -> None:
     dialect.type_compiler_instance = dialect.type_compiler = types
     dialect.ddl_compiler = compiler(dialect.ddl_compiler)
     dialect.colspecs = {**dialect.colspecs, sa.Numeric: numeric()}
+    dialect.statement_compiler = statements(dialect.statement_compiler)
+    write_with_dollar(dialect)
     refuse_nul(dialect)
+
+
+def statements(usual: Any) -> Any:
+    """Return what writes statements; a part of a document that is not there is no truth value."""
+    import sqlalchemy as sa
+
+    class Statements(usual):  # type: ignore[misc]  # the class that this engine has
+        def visit_json_getitem_op_binary(self, binary: Any, *arguments: Any, **options: Any) -> str:
+            found: str = super().visit_json_getitem_op_binary(binary, *arguments, **options)
+            return self._truth(found, binary.type)
+
+        def visit_json_path_getitem_op_binary(
+            self, binary: Any, *arguments: Any, **options: Any
+        ) -> str:
+            found: str = super().visit_json_path_getitem_op_binary(binary, *arguments, **options)
+            return self._truth(found, binary.type)
+
+        def _truth(self, found: str, type_: Any) -> str:
+            end = " ELSE false END"
+            if not isinstance(type_, sa.Boolean) or not found.endswith(end):
+                return found
+            return f"{found.removesuffix(end)} WHEN false THEN false END"
+
+    return Statements
 
 
 def refuse_nul(dialect: Any) -> None:

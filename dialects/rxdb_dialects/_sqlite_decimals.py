@@ -90,29 +90,6 @@ def keep_exact(dialect: Any) -> None:
     dialect.ischema_names = {**dialect.ischema_names, TYPE: sa.NUMERIC}
 
 
-def read_parts(dialect: Any) -> None:
-    """Let a number in a JSON document be the decimal that it is written as."""
-    statements: Any = dialect.statement_compiler
-
-    class Compiler(statements):  # type: ignore[misc]  # the class that this engine has
-        def visit_json_getitem_op_binary(self, binary: Any, *arguments: Any, **options: Any) -> str:
-            found = super().visit_json_getitem_op_binary(binary, *arguments, **options)
-            return self._decimal(found, binary.type)
-
-        def visit_json_path_getitem_op_binary(
-            self, binary: Any, *arguments: Any, **options: Any
-        ) -> str:
-            found = super().visit_json_path_getitem_op_binary(binary, *arguments, **options)
-            return self._decimal(found, binary.type)
-
-        def _decimal(self, found: str, type_: Any) -> str:
-            if not has_text(type_, self.dialect) or OF_NUMBER in found:
-                return found  # SQLAlchemy 2.1 comes by twice, for a CAST and for what is in it
-            return f"{OF_NUMBER}({found}, {'NULL' if type_.scale is None else type_.scale})"
-
-    dialect.statement_compiler = Compiler
-
-
 def is_text(type_: Any) -> bool:
     """Whether a Numeric may hold more digits than a double."""
     return bool(type_.asdecimal and (type_.precision is None or type_.precision > EXACT))

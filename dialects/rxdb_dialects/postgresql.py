@@ -157,6 +157,14 @@ def translate(target: Target) -> tuple[URL, dict[str, Any]]:
     return target.url, {**usual, **({"options": options} if options else {})}
 
 
+def keep_meaning(dialect: SQLAlchemyDialect, url: URL) -> None:
+    """Make the collation that columns need, and read documents as they are read elsewhere."""
+    from rxdb_dialects import _postgresql_parts
+
+    make_collation(dialect, url)
+    _postgresql_parts.read_parts(dialect)
+
+
 def is_pooled(target: Target) -> bool:
     """Tell by ``pgbouncer=true``, port 6543 or a host such as ``ep-1-pooler.example``."""
     from rxdb_dialects import _postgresql_poolers
@@ -574,7 +582,7 @@ dialect = Dialect(
     glance=glance,
     translate=translate,
     engine_options=engine_options,
-    keep_meaning=make_collation,
+    keep_meaning=keep_meaning,
     rules=RULES,
     prepare=prepare,
     is_pooled=is_pooled,

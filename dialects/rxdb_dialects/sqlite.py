@@ -274,10 +274,16 @@ def engine_options(target: Target) -> dict[str, Any]:
 def keep_meaning(sqlalchemy_dialect: Any, url: URL) -> None:
     """Keep decimals exact, number keys of each size, know texts without regard to case, and let
     columns refuse what does not fit their types."""
-    from rxdb_dialects import _sqlite_columns, _sqlite_decimals, _sqlite_strict, _sqlite_texts
+    from rxdb_dialects import (
+        _sqlite_columns,
+        _sqlite_decimals,
+        _sqlite_parts,
+        _sqlite_strict,
+        _sqlite_texts,
+    )
 
     _sqlite_decimals.keep_exact(sqlalchemy_dialect)
-    _sqlite_decimals.read_parts(sqlalchemy_dialect)
+    _sqlite_parts.read_parts(sqlalchemy_dialect)
     _sqlite_columns.number_keys(sqlalchemy_dialect)
     _sqlite_columns.enclose_defaults(sqlalchemy_dialect)
     _sqlite_texts.know_caseless(sqlalchemy_dialect)
@@ -364,13 +370,20 @@ def teach(connection: Any) -> None:
 
     aiosqlite passes no collation on; its thread does nothing while a connection is being made.
     """
-    from rxdb_dialects import _collation, _sqlite_decimals, _sqlite_texts
+    from rxdb_dialects import (
+        _collation,
+        _json_paths,
+        _sqlite_decimals,
+        _sqlite_parts,
+        _sqlite_texts,
+    )
 
     driver = connection.driver_connection if hasattr(connection, "driver_connection") else None
     raw: Any = getattr(driver, "_conn", None) or connection
     raw.create_collation(_sqlite_decimals.COLLATION, _sqlite_decimals.compare)
     decimal, arguments = _sqlite_decimals.OF_NUMBER, 2
     raw.create_function(decimal, arguments, _sqlite_decimals.of_number, deterministic=True)
+    raw.create_function(_sqlite_parts.PART, arguments, _json_paths.part, deterministic=True)
     raw.create_collation(_sqlite_texts.COLLATION, _collation.compare)
     raw.create_function(_sqlite_texts.LOWER, 1, _sqlite_texts.lower, deterministic=True)
 

@@ -536,12 +536,33 @@ PATHS = {
     "boolean": (("pets", 1, "is_tame"), "as_boolean", True),
     "null": (("nothing",), "as_string", None),
     "what is not there": (("pets", 9, "age"), "as_integer", None),
+    "integer of 64 bits": (("pets", 0, "steps"), "as_integer", 3_000_000_000),
+    "no truth value": (("pets", 1, "is_tam"), "as_boolean", None),
+    "null for a truth value": (("nothing",), "as_boolean", None),
+    "key with a quote": (('5" disk',), "as_string", "old"),
+    "key with a quote in a path": (("odd", 'a."b', 0), "as_integer", 4),
+    "key with a backslash": (("odd", "C:\\new"), "as_integer", 5),
+    "key with a comma and a brace": (("odd", "a, {b}"), "as_integer", 6),
+    "key without a letter": (("odd", ""), "as_integer", 7),
+    "key with a new line": (("odd", "\n"), "as_integer", 8),
+    "key with a percent sign": (("odd", "100%s"), "as_integer", 9),
+    "key with an apostrophe": (("odd", "it's"), "as_integer", 10),
 }
 DOCUMENT = {
     "name": "Rex",
     "\N{GREEK SMALL LETTER ALPHA} b": [0, "x'y"],
-    "pets": [{"age": 7}, {"weight": 1.5, "is_tame": True}],
+    "pets": [{"age": 7, "steps": 3_000_000_000}, {"weight": 1.5, "is_tame": True}],
     "nothing": None,
+    '5" disk': "old",
+    "odd": {
+        'a."b': [4],
+        "C:\\new": 5,
+        "a, {b}": 6,
+        "": 7,
+        "\n": 8,
+        "100%s": 9,
+        "it's": 10,
+    },
 }
 
 
@@ -558,6 +579,38 @@ def test_a_path_into_a_document_means_the_same(
         assert connection.scalar(select(part).where(table.c.number == 0)) == value
         if value is not None:
             assert matching(connection, table, part == value) == {0}
+
+
+@pytest.mark.needs(Feature.JSON_PATHS)
+def test_no_document_holds_no_truth_value(engine: Engine) -> None:
+    table = TABLES["dict"]
+    table.create(engine)
+    part = rx.json_path(table.c.value, "on").as_boolean()
+    with engine.connect() as connection:
+        store(connection, table, [None, {}, {"on": None}, {"on": False}, {"on": True}])
+        found = connection.scalars(select(part).order_by(table.c.number)).all()
+        assert found == [None, None, None, False, True]
+        assert matching(connection, table, part.is_(None)) == {0, 1, 2}
+
+
+@pytest.mark.needs(Feature.JSON_PATHS)
+@pytest.mark.parametrize("path", [("name",), ("pets", 0, 'the "name"')])
+def test_rows_are_grouped_by_a_part_of_a_document(
+    engine: Engine, path: tuple[str | int, ...]
+) -> None:
+    table = TABLES["dict"]
+    table.create(engine)
+    part = rx.json_path(table.c.value, *path).as_string()
+    rows = [{"name": name, "pets": [{'the "name"': name}]} for name in ("Rex", "Tom", "Rex")]
+    with engine.connect() as connection:
+        store(connection, table, rows)
+        query = select(part, func.count()).group_by(part).order_by(part)
+        assert connection.execute(query).all() == [("Rex", 2), ("Tom", 1)]
+
+
+def test_a_position_in_a_document_is_not_negative() -> None:
+    with pytest.raises(ValueError, match="from the beginning"):
+        rx.json_path(TABLES["dict"].c.value, "pets", -1)
 
 
 @pytest.mark.needs(Feature.JSON_PATHS)

@@ -1,0 +1,40 @@
+"""Parts of JSON documents on PostgreSQL."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rxdb_dialects._json_paths import braces
+
+
+def read_parts(dialect: Any) -> None:
+    """Find every key, and read whole numbers of 64 bits, as everywhere."""
+    import sqlalchemy as sa
+
+    statements: Any = dialect.statement_compiler
+    usual: Any = dialect.colspecs.get(sa.JSON.JSONPathType, sa.JSON.JSONPathType)
+
+    class Path(usual):  # type: ignore[misc]  # the class that this engine has
+        def literal_processor(self, dialect: Any) -> Any:
+            write = super().literal_processor(dialect)
+            return lambda steps: write(braces(steps))
+
+    class Compiler(statements):  # type: ignore[misc]  # the class that this engine has
+        def visit_json_getitem_op_binary(self, binary: Any, *arguments: Any, **options: Any) -> str:
+            return str(super().visit_json_getitem_op_binary(wide(binary), *arguments, **options))
+
+        def visit_json_path_getitem_op_binary(
+            self, binary: Any, *arguments: Any, **options: Any
+        ) -> str:
+            binary = wide(binary)
+            return str(super().visit_json_path_getitem_op_binary(binary, *arguments, **options))
+
+    def wide(binary: Any) -> Any:
+        if type(binary.type) is not sa.Integer:
+            return binary
+        found = binary._clone()  # noqa: SLF001
+        found.type = sa.BigInteger()
+        return found
+
+    dialect.statement_compiler = Compiler
+    dialect.colspecs = {**dialect.colspecs, sa.JSON.JSONPathType: Path}
