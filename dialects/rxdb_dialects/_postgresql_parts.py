@@ -1,9 +1,10 @@
-"""Parts of JSON documents on PostgreSQL."""
+"""Parts of JSON documents on PostgreSQL, and whole numbers in comparisons."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from rxdb_dialects._comparisons import widen
 from rxdb_dialects._json_paths import braces
 
 
@@ -38,3 +39,13 @@ def read_parts(dialect: Any) -> None:
 
     dialect.statement_compiler = Compiler
     dialect.colspecs = {**dialect.colspecs, sa.JSON.JSONPathType: Path}
+
+
+def compare_whole_numbers(dialect: Any) -> None:
+    """Compare with whole numbers of 64 bits: the drivers say INTEGER for a column of 32 bits, and
+    the server refuses a larger number. Indexes serve both sizes."""
+    import sqlalchemy as sa
+
+    large = sa.BigInteger()
+    small = {sa.Integer, sa.INTEGER, sa.SmallInteger, sa.SMALLINT}
+    widen(dialect, lambda type_: large if type(type_) in small else None, all_operators=False)

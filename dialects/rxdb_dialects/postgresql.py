@@ -163,6 +163,7 @@ def keep_meaning(dialect: SQLAlchemyDialect, url: URL) -> None:
 
     make_collation(dialect, url)
     _postgresql_parts.read_parts(dialect)
+    _postgresql_parts.compare_whole_numbers(dialect)
 
 
 def is_pooled(target: Target) -> bool:

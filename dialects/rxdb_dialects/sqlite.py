@@ -283,6 +283,7 @@ def keep_meaning(sqlalchemy_dialect: Any, url: URL) -> None:
     )
 
     _sqlite_decimals.keep_exact(sqlalchemy_dialect)
+    _sqlite_decimals.calculate_exactly(sqlalchemy_dialect)
     _sqlite_parts.read_parts(sqlalchemy_dialect)
     _sqlite_columns.number_keys(sqlalchemy_dialect)
     _sqlite_columns.enclose_defaults(sqlalchemy_dialect)

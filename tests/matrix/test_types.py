@@ -626,6 +626,54 @@ def test_a_number_in_a_document_is_read_as_a_whole_decimal(engine: Engine) -> No
         assert matching(connection, table, part == found[1]) == {1}
 
 
+FILTERS: dict[str, tuple[str, list[Any], Callable[[Any], Any], set[int]]] = {
+    "more places, =": ("12", ["0.10"], lambda d: d == Decimal("0.101"), set()),
+    "more places, IN": ("12", ["0.10", "0.2"], lambda d: d.in_([Decimal("0.101")]), set()),
+    "more places, <": ("12", ["0.10", "0.11"], lambda d: d < Decimal("0.1001"), {0}),
+    "more places, BETWEEN": (
+        "12",
+        ["0.10", "0.11", "0.12"],
+        lambda d: d.between(Decimal("0.1001"), Decimal("0.1199")),
+        {1},
+    ),
+    "more places, on the left": ("12", ["0.10", "0.11"], lambda d: Decimal("0.1001") > d, {0}),
+    "more digits, <": ("12", ["0.10"], lambda d: d < Decimal(10) ** 14, {0}),
+    "more places of many, <": ("30", ["0.1", "0.2"], lambda d: d < Decimal("0.100000000001"), {0}),
+    "more places, times": ("12", ["100", "200"], lambda d: d * Decimal("1.125") == 225, {1}),
+}
+"""A Decimal of how many digits, what it holds, a condition, and which rows fulfil it."""
+
+
+@pytest.mark.parametrize(("digits", "values", "make", "found"), FILTERS.values(), ids=FILTERS)
+def test_a_decimal_is_compared_with_one_of_more_places(
+    engine: Engine,
+    digits: str,
+    values: list[str],
+    make: Callable[[Any], Any],
+    found: set[int],
+) -> None:
+    table = TABLES[f"Decimal of {digits} digits"]
+    table.create(engine)
+    with engine.connect() as connection:
+        store(connection, table, list(map(Decimal, values)))
+        for _ in range(2):  # the second time its SQL is known
+            assert matching(connection, table, make(table.c.value)) == found
+
+
+@pytest.mark.parametrize("name", ["int"])
+def test_an_int_is_compared_with_a_larger_one(table: Table, engine: Engine) -> None:
+    value = table.c.value
+    with engine.connect() as connection:
+        store(connection, table, [1, 2, None])
+        assert matching(connection, table, value < 2**40) == {0, 1}
+        assert matching(connection, table, value.in_([2, 2**40])) == {1}
+        assert matching(connection, table, value.not_in([2, 2**40])) == {0}
+        assert matching(connection, table, value.between(-(2**40), 2**40)) == {0, 1}
+        assert matching(connection, table, value != 2**40) == {0, 1}
+        assert matching(connection, table, (value < 2**40) | (value > 2**41)) == {0, 1}
+        assert matching(connection, table, value.in_([])) == set()
+
+
 @pytest.mark.parametrize("name", ["float"])
 def test_a_float_takes_a_decimal(table: Table, engine: Engine) -> None:
     with engine.connect() as connection:

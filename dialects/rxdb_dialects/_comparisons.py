@@ -1,0 +1,58 @@
+"""Parameters beside a column in an expression, which need not fit the column as what is written.
+
+SQLAlchemy gives a parameter the type of what it is compared with.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def widen(dialect: Any, wider: Callable[[Any], Any], *, all_operators: bool) -> None:
+    """Let parameters in comparisons, or in all expressions of two sides, have another type.
+
+    *wider* returns it for theirs, or None.
+    """
+    from sqlalchemy.sql import elements, operators
+
+    compared = {
+        getattr(operators, name)
+        for name in (
+            *("eq", "ne", "lt", "le", "gt", "ge", "in_op", "not_in_op"),
+            *("between_op", "not_between_op", "is_distinct_from", "is_not_distinct_from"),
+        )
+    }
+    statements: Any = dialect.statement_compiler
+    lists = elements.ClauseList, elements.ExpressionClauseList
+
+    class Compiler(statements):  # type: ignore[misc]  # the class that this engine has
+        def visit_binary(self, binary: Any, *arguments: Any, **options: Any) -> Any:
+            if all_operators or binary.operator in compared:
+                left, right = self._wider(binary.left), self._wider(binary.right)
+                if left is not binary.left or right is not binary.right:
+                    binary = binary._clone()  # noqa: SLF001
+                    binary.left, binary.right = left, right
+            return super().visit_binary(binary, *arguments, **options)
+
+        def _wider(self, side: Any) -> Any:
+            if isinstance(side, elements.BindParameter):
+                type_ = wider(side.type)
+                return side if type_ is None else self._typed(side, type_)
+            if isinstance(side, lists):  # BETWEEN
+                some = [self._wider(clause) for clause in side.clauses]
+                if any(one is not other for one, other in zip(some, side.clauses, strict=True)):
+                    side = side._clone()  # noqa: SLF001
+                    side.clauses = type(side.clauses)(some)
+            return side
+
+        def _typed(self, parameter: Any, type_: Any) -> Any:
+            """Return one copy of a parameter however often it is written, as SQLAlchemy asks."""
+            known = self.__dict__.setdefault("rxdb_wider", {})
+            if parameter not in known:
+                known[parameter] = parameter._with_binary_element_type(type_)  # noqa: SLF001
+            return known[parameter]
+
+    dialect.statement_compiler = Compiler
