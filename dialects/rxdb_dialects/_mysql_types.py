@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from rxdb_dialects._json_paths import write_with_dollar
+from rxdb_dialects._values import refuse_odd_numbers
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -42,6 +43,7 @@ def keep_meaning(dialect: Any, url: URL) -> None:
     dialect.colspecs = {**dialect.colspecs, sa.Numeric: numeric()}
     dialect.statement_compiler = statements(dialect.statement_compiler)
     write_with_dollar(dialect)
+    refuse_odd_numbers(dialect)
     refuse_nul(dialect)
 
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
 from itertools import repeat
-from math import isfinite, isnan
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from rxdb_dialects._comparisons import widen
+from rxdb_dialects._values import DOUBLE, checking, double
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,14 +72,7 @@ def keep_exact(dialect: Any) -> None:
             step = step_of(self)
             return lambda value: read(value, step)
 
-    class Float(sa.Float):  # type: ignore[type-arg]
-        """Refuses what SQLite would make NULL."""
-
-        columns = many_floats
-
-        def bind_processor(self, dialect: Any) -> Any:  # noqa: ARG002
-            return number
-
+    floats = checking(sa.Float, double, DOUBLE)
     ddl: Any = dialect.ddl_compiler
 
     class Compiler(ddl):  # type: ignore[misc]  # the class that this engine has
@@ -88,7 +82,7 @@ def keep_exact(dialect: Any) -> None:
 
     dialect.type_compiler_instance = dialect.type_compiler = TypeCompiler(dialect)
     dialect.ddl_compiler = Compiler
-    dialect.colspecs = {**dialect.colspecs, sa.Numeric: Exact, sa.Float: Float}
+    dialect.colspecs = {**dialect.colspecs, sa.Numeric: Exact, sa.Float: floats}
     dialect.ischema_names = {**dialect.ischema_names, TYPE: sa.NUMERIC}
 
 
@@ -121,24 +115,6 @@ def has_text(type_: Any, dialect: Any) -> bool:
         type_ = type_.load_dialect_impl(dialect)
     is_numeric = isinstance(type_, sa.Numeric) and not isinstance(type_, sa.Float)
     return is_numeric and is_text(type_)
-
-
-def number(value: Any) -> Any:
-    """Return a float that is a number."""
-    if value != value:  # noqa: PLR0124 - only "not a number" differs from itself
-        raise ValueError("SQLite keeps NULL for nan, which is not a number.")
-    return float(value) if isinstance(value, Decimal) else value
-
-
-def many_floats(_: Any) -> Conversions:
-    """Return what does for many floats what :func:`number` does for each of them."""
-
-    def numbers(values: Sequence[float]) -> Sequence[float]:
-        if any(map(isnan, values)):
-            raise ValueError("One of them is not a number.")
-        return values
-
-    return {float: numbers}
 
 
 def step_of(type_: Any) -> Decimal | None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 from itertools import repeat
-from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
+from rxdb_dialects import _values
 from rxdb_dialects._text_rows import naive
 
 if TYPE_CHECKING:
@@ -46,10 +46,10 @@ def bind_columns(type_: TypeEngine[Any], dialect: Any) -> Conversions:
     from sqlalchemy.dialects import sqlite
 
     found: Any = type_.dialect_impl(dialect)
-    kind = type(found)
-    if kind in {sqlite.DATE, sqlite.DATETIME, sqlite.TIME}:
-        return TIMES if found._storage_format == kind._storage_format else {}  # noqa: SLF001
-    return found.columns() if hasattr(found, "columns") else {}
+    for kind in (sqlite.DATE, sqlite.DATETIME, sqlite.TIME):
+        if isinstance(found, kind):
+            return TIMES if found._storage_format == kind._storage_format else {}  # noqa: SLF001
+    return _values.bind_columns(type_, dialect)
 
 
 def instants(values: Sequence[dt.datetime]) -> list[str]:
@@ -58,9 +58,8 @@ def instants(values: Sequence[dt.datetime]) -> list[str]:
 
 
 def clocks(values: Sequence[dt.time]) -> list[str]:
-    """Write times without their zone, always with microseconds."""
-    plain = map(methodcaller("replace", tzinfo=None), values)
-    return list(map(dt.time.isoformat, plain, repeat("microseconds")))
+    """Write times, always with microseconds."""
+    return list(map(dt.time.isoformat, _values.clocks(values), repeat("microseconds")))
 
 
 TIMES: Conversions = {

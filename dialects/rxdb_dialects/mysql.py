@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.types import TypeEngine
 
-    from rxdb.dialect import Merge, Rows
+    from rxdb.dialect import Conversions, Merge, Rows
 
 SESSION = (
     # An empty global sql_mode, as on Amazon RDS, cuts texts that are too long without a word and
@@ -354,6 +354,13 @@ STANDS_AT = "SELECT IF(@@GLOBAL.gtid_mode = 'ON', @@GLOBAL.gtid_executed, '')"
 def position(connection: Connection) -> str:
     """Return the transactions that are committed."""
     return where(connection, STANDS_AT)
+
+
+def bind_columns(type_: TypeEngine[Any], dialect: object) -> Conversions:
+    """Check numbers and times as their types do."""
+    from rxdb_dialects import _values
+
+    return _values.bind_columns(type_, dialect)
 
 
 def write_rows(connection: Connection, rows: Rows) -> bool:
@@ -676,6 +683,7 @@ dialect = Dialect(
     limit_lock_wait=limit_lock_wait,
     limit=limit,
     write_rows=write_rows,
+    bind_columns=bind_columns,
     upsert=upsert,
     server="rxdb_dialects._mysql_server:mysql",
     clone=clone,

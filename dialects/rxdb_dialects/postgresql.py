@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.types import TypeEngine
 
-    from rxdb.dialect import Merge, Rows
+    from rxdb.dialect import Conversions, Merge, Rows
 
 LIBPQ = frozenset(
     [
@@ -158,9 +158,11 @@ def translate(target: Target) -> tuple[URL, dict[str, Any]]:
 
 
 def keep_meaning(dialect: SQLAlchemyDialect, url: URL) -> None:
-    """Make the collation that columns need, and read documents as they are read elsewhere."""
-    from rxdb_dialects import _postgresql_parts
+    """Make the collation that columns need, refuse what other backends do not keep, and read
+    documents as they are read elsewhere."""
+    from rxdb_dialects import _postgresql_parts, _values
 
+    _values.refuse_odd_numbers(dialect)
     make_collation(dialect, url)
     _postgresql_parts.read_parts(dialect)
     _postgresql_parts.compare_whole_numbers(dialect)
@@ -360,6 +362,13 @@ def has_session_locks(connection: Connection) -> bool:
     told = driver.get_server_pid() if hasattr(driver, "get_server_pid") else driver.info.backend_pid
     answered = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar()
     return bool(told == answered)
+
+
+def bind_columns(type_: TypeEngine[Any], dialect: object) -> Conversions:
+    """Check numbers and times as their types do."""
+    from rxdb_dialects import _values
+
+    return _values.bind_columns(type_, dialect)
 
 
 def write_rows(connection: Connection, rows: Rows) -> bool:
@@ -598,6 +607,7 @@ dialect = Dialect(
     is_empty=is_empty,
     sending_ahead=sending_ahead,
     write_rows=write_rows,
+    bind_columns=bind_columns,
     upsert=upsert,
     server="rxdb_dialects._postgresql_server:server",
     clone=clone,

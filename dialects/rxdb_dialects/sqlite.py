@@ -280,8 +280,10 @@ def keep_meaning(sqlalchemy_dialect: Any, url: URL) -> None:
         _sqlite_parts,
         _sqlite_strict,
         _sqlite_texts,
+        _values,
     )
 
+    _values.refuse_odd_whole_numbers(sqlalchemy_dialect)
     _sqlite_decimals.keep_exact(sqlalchemy_dialect)
     _sqlite_decimals.calculate_exactly(sqlalchemy_dialect)
     _sqlite_parts.read_parts(sqlalchemy_dialect)

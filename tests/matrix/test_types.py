@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 import databases
 import pytest
+from conftest import OpenSession
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
@@ -674,6 +675,14 @@ def test_an_int_is_compared_with_a_larger_one(table: Table, engine: Engine) -> N
         assert matching(connection, table, value.in_([])) == set()
 
 
+@pytest.mark.parametrize("name", ["int", "int of 64 bits"])
+def test_an_int_takes_a_whole_number(table: Table, engine: Engine) -> None:
+    with engine.connect() as connection:
+        store(connection, table, [2.0, Decimal(3), True, 2**31 - 1])
+        found = connection.scalars(select(table.c.value).order_by(table.c.number)).all()
+        assert found == [2, 3, 1, 2**31 - 1]
+
+
 @pytest.mark.parametrize("name", ["float"])
 def test_a_float_takes_a_decimal(table: Table, engine: Engine) -> None:
     with engine.connect() as connection:
@@ -734,6 +743,16 @@ UNSENT = {
     "an int of 65 bits": ("int of 64 bits", 2**64),
     "a str that is too long": ("str", 61 * "x"),
     "a Decimal that is too long": ("Decimal of 12 digits", Decimal("9999999999.995")),
+    "nan": ("float", float("nan")),
+    "infinity": ("float", float("inf")),
+    "an int beyond a float": ("float", 10**400),
+    "a Decimal that is nan": ("Decimal", Decimal("nan")),
+    "a Decimal that is infinite": ("Decimal of 12 digits", Decimal("-inf")),
+    "a Decimal that signals nan": ("Decimal of 30 digits", Decimal("snan")),
+    "nan for an int": ("int", float("nan")),
+    "half an int": ("int", 1.5),
+    "half an int as a Decimal": ("int of 64 bits", Decimal("1.5")),
+    "a time with a zone": ("time", dt.time(1, 2, 3, tzinfo=UTC)),
     "a longer Decimal": ("Decimal of 30 digits", Decimal("99999999999999999999.99999999995")),
 }
 
@@ -751,15 +770,37 @@ def test_a_value_of_python_that_does_not_fit_is_refused(
         assert connection.execute(select(table)).all() == []
 
 
-@pytest.mark.parametrize("name", ["float", "Decimal of 12 digits"])
-def test_not_a_number_is_kept_or_refused(name: str, table: Table, engine: Engine) -> None:
-    nan = float("nan") if name == "float" else Decimal("nan")
-    with engine.connect() as connection:
-        try:
-            store(connection, table, [nan])
-        except exc.StatementError:
-            connection.rollback()
-            assert connection.execute(select(table)).all() == []
-        else:
-            found = connection.scalar(select(table.c.value))
-            assert found != found  # noqa: PLR0124 - only nan differs from itself
+class Measured(Kept, table=True):
+    number: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    size: float | None = None
+    price: Decimal | None = Field(default=None, max_digits=12, decimal_places=2)
+    count: int | None = None
+    clock: dt.time | None = None
+
+
+ODD: dict[str, tuple[str, Any]] = {
+    "nan": ("size", float("nan")),
+    "infinity": ("size", float("-inf")),
+    "a Decimal that is nan": ("price", Decimal("nan")),
+    "a Decimal that is infinite": ("price", Decimal("inf")),
+    "nan in a column of int": ("count", float("nan")),
+    "a time with a zone": ("clock", dt.time(1, 2, 3, tzinfo=UTC)),
+}
+
+
+@pytest.mark.needs(Feature.STRICT_TYPES)
+@pytest.mark.parametrize(("column", "value"), ODD.values(), ids=ODD)
+@pytest.mark.parametrize("count", [20, 150])
+def test_an_odd_value_among_many_rows_is_named(
+    engine: Engine, open_session: OpenSession, column: str, value: object, count: int
+) -> None:
+    Kept.metadata.tables["measured"].create(engine)
+    fine = {"size": 1.5, "price": Decimal("1.25"), "count": 3, "clock": dt.time(1, 2)}
+    rows: list[dict[str, Any]] = [{"number": n, **fine} for n in range(count)]
+    rows[13][column] = value
+    with open_session(engine.url) as session:
+        with pytest.raises(rx.BadRow, match=f"{column} of row 13"):
+            rx.bulk_insert(session, Measured, rows)
+        session.rollback()
+        rows[13][column] = None
+        assert rx.bulk_insert(session, Measured, rows) == count
