@@ -7,6 +7,7 @@ of SQLAlchemy is here under its own name where nothing has to be added.
 from __future__ import annotations
 
 import datetime as dt
+import json
 import re
 import types
 import typing
@@ -76,13 +77,17 @@ else:
 NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 """The character NUL, as JSON writes it."""
 
+LONG = re.compile("[0-9]{19}")
+"""A number that 64 bits may not hold, or a part of a text."""
+
 
 class JSON(TypeDecorator[Any]):
     """A JSON document: JSONB on PostgreSQL, and JSON elsewhere.
 
     *annotation* says what it holds, such as ``list[Point]`` or a pydantic model: values are checked
     on their way in, and made of the document on their way out. Without one they are lists and
-    dicts. ``None`` is NULL, not JSON's ``null``.
+    dicts. ``None`` is NULL, not JSON's ``null``. NUL in a text, and an integer below -2**63 or from
+    2**64 on, are refused with :class:`rxdb.BadValue`.
     """
 
     impl = sa.JSON
@@ -106,13 +111,15 @@ class JSON(TypeDecorator[Any]):
         return self.impl_instance.coerce_compared_value(op, value)
 
     def bind_processor(self, dialect: sa.Dialect) -> Any:
-        """Refuse NUL, which PostgreSQL cannot keep."""
+        """Refuse NUL, which PostgreSQL cannot keep, and integers that MySQL makes floats."""
         usual = super().bind_processor(dialect)
 
         def process(value: Any) -> Any:
             text = usual(value) if usual else value
             if isinstance(text, str) and NUL.search(text):
                 raise ValueError("No text in a JSON document can hold the character NUL.")
+            if isinstance(text, str) and LONG.search(text):
+                json.loads(text, parse_int=_of_64_bits)
             return text
 
         return process
@@ -129,6 +136,14 @@ class JSON(TypeDecorator[Any]):
         if value is None or self.annotation is None:
             return value
         return adapter_of(self.annotation).validate_python(value)
+
+
+def _of_64_bits(text: str) -> int:
+    """Return an integer in a document."""
+    number = int(text)
+    if not -(2**63) <= number < 2**64:
+        raise ValueError(f"{text} has more than 64 bits. Let the document hold it as a text.")
+    return number
 
 
 @cache

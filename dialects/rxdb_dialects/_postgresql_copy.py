@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import re
 from collections import deque
 from decimal import Decimal
 from functools import cache
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -18,7 +18,7 @@ from rxdb_dialects._text_rows import FORMATS, each
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Column, Connection
 
     from rxdb.dialect import Merge, Rows
     from rxdb_dialects._text_rows import Send
@@ -86,6 +86,8 @@ def by_binary(connection: Connection, rows: Rows) -> bool:
     dialect: Any = connection.dialect
     if dialect.driver != "psycopg" or dialect.is_async or len(rows.values[0]) < MANY:
         return False
+    if any(map(is_document, rows.columns, repeat(dialect))):
+        return False
     kinds = [set(map(type, values)) - {type(None)} for values in rows.values]
     if not is_fast() or any(len(some) > 1 or not some <= BINARY.keys() for some in kinds):
         return False
@@ -110,6 +112,13 @@ def by_binary(connection: Connection, rows: Rows) -> bool:
     except (exc.DataError, exc.ProgrammingError, ValueError, TypeError, ArithmeticError):
         return False
     return True
+
+
+def is_document(column: Column[Any], dialect: Any) -> bool:
+    """Whether a column holds JSON, which is sent as text."""
+    import sqlalchemy as sa
+
+    return isinstance(column.type._unwrapped_dialect_impl(dialect), sa.JSON)  # noqa: SLF001
 
 
 TEXT = 25
@@ -156,13 +165,7 @@ def by_text(connection: Connection, rows: Rows, copy: Any) -> bool:
     columns = []
     for column, values in zip(rows.columns, rows.values, strict=True):
         type_ = column.type._unwrapped_dialect_impl(dialect)  # noqa: SLF001
-        if isinstance(type_, sa.JSON):
-            try:
-                columns.append((documents(values, dialect), TEXTS))
-            except Exception:  # noqa: BLE001 - whatever a serializer raises; INSERT finds the row
-                return False
-        else:
-            columns.append((values, BOOLEANS if isinstance(type_, sa.Boolean) else TEXTS))
+        columns.append((values, BOOLEANS if isinstance(type_, sa.Boolean) else TEXTS))
     text = _text_rows.write(columns)
     if text is None:
         return False
@@ -207,15 +210,6 @@ def translated(connection: Connection, error: Exception) -> Exception:
     if line := LINE.search(where or ""):
         found.rxdb_line = int(line[1]) - 1
     return found  # type: ignore[no-any-return]
-
-
-def documents(values: Sequence[Any], dialect: Any) -> Sequence[Any]:
-    """Return JSON as text: psycopg wraps what it will write, the other drivers take texts."""
-    usual = dialect._json_serializer or json.dumps  # noqa: SLF001
-    return [
-        (getattr(value, "dumps", None) or usual)(value.obj) if hasattr(value, "obj") else value
-        for value in values
-    ]
 
 
 def by_psycopg(cursor: Any, statement: str, text: Iterator[bytes]) -> None:

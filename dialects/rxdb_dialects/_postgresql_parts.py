@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from rxdb_dialects._comparisons import widen
@@ -39,6 +40,24 @@ def read_parts(dialect: Any) -> None:
 
     dialect.statement_compiler = Compiler
     dialect.colspecs = {**dialect.colspecs, sa.JSON.JSONPathType: Path}
+
+
+def write_text(dialect: Any) -> None:
+    """Write documents when their values are bound, as on every backend: psycopg would do so when
+    it sends them, where what cannot be written is an error of no statement."""
+    import sqlalchemy as sa
+    from sqlalchemy.dialects.postgresql import JSON, JSONB
+
+    def own(usual: Any) -> Any:
+        class Document(usual):  # type: ignore[misc]  # the class that this engine has
+            def bind_processor(self, dialect: Any) -> Any:
+                return self._make_bind_processor(None, dialect._json_serializer or json.dumps)  # noqa: SLF001
+
+        return Document
+
+    kinds: list[Any] = [kind for kind in (sa.JSON, JSON, JSONB) if kind in dialect.colspecs]
+    written = {kind: own(dialect.colspecs[kind]) for kind in kinds}
+    dialect.colspecs = {**dialect.colspecs, **written}
 
 
 def compare_whole_numbers(dialect: Any) -> None:

@@ -165,6 +165,7 @@ def keep_meaning(dialect: SQLAlchemyDialect, url: URL) -> None:
     _values.refuse_odd_numbers(dialect)
     make_collation(dialect, url)
     _postgresql_parts.read_parts(dialect)
+    _postgresql_parts.write_text(dialect)
     _postgresql_parts.compare_whole_numbers(dialect)
 
 

@@ -675,6 +675,14 @@ def test_an_int_is_compared_with_a_larger_one(table: Table, engine: Engine) -> N
         assert matching(connection, table, value.in_([])) == set()
 
 
+@pytest.mark.parametrize("name", ["list"])
+def test_a_document_keeps_integers_of_64_bits(table: Table, engine: Engine) -> None:
+    value = [-(2**63), 2**64 - 1, 123456789012345678.5, "18446744073709551616"]
+    with engine.connect() as connection:
+        store(connection, table, [value])
+        assert connection.scalar(select(table.c.value)) == value
+
+
 @pytest.mark.parametrize("name", ["int", "int of 64 bits"])
 def test_an_int_takes_a_whole_number(table: Table, engine: Engine) -> None:
     with engine.connect() as connection:
@@ -736,6 +744,9 @@ UNSENT = {
     "a str for a Decimal": ("Decimal", "one"),
     "NUL in a str": ("str", "a\0b"),
     "NUL in a document": ("dict", {"a": ["\0"]}),
+    "an integer of 65 bits in a document": ("dict", {"a": [2**64]}),
+    "a negative integer of 65 bits in a document": ("list", [-(2**63) - 1]),
+    "what JSON does not have": ("dict", {"a": Decimal("1.5")}),
     "another document": ("pydantic model", {"made": "yesterday"}),
     "no member of an Enum": ("Enum", "purple"),
     "another text than a Literal's": ("Literal", "huge"),
