@@ -7,6 +7,7 @@ of SQLAlchemy is here under its own name where nothing has to be added.
 from __future__ import annotations
 
 import datetime as dt
+import enum
 import json
 import re
 import types
@@ -223,6 +224,52 @@ class CaseInsensitiveText(TypeDecorator[str]):
     comparator_factory = Comparator  # pyright: ignore[reportAssignmentType]  # a property there
 
 
+class _Enum(sa.Enum):
+    """An enum whose members are found the same way in filters as they are written.
+
+    What is no member, by its name or by what Python takes for equal, is refused. So are ``<`` and
+    LIKE: one server compares the positions of members, another one their names.
+    """
+
+    __module__ = sa.Enum.__module__  # what a revision says of it is SQLAlchemy's own
+
+    def __init__(self, *enums: Any, **options: Any) -> None:
+        super().__init__(*enums, **{"validate_strings": True, **options})
+
+    def coerce_compared_value(self, op: Any, value: Any) -> TypeEngine[Any]:
+        """Look a value up among the members."""
+        return self if op in EQUALS else super().coerce_compared_value(op, value)  # type: ignore[arg-type]
+
+    class Comparator(sa.Enum.Comparator):
+        """Compares by ``=`` and IN alone."""
+
+        def operate(self, op: Any, *other: Any, **options: Any) -> Any:
+            """Return the expression that an operator makes."""
+            if op in ORDERS or op in LIKES:
+                raise TypeError(
+                    "The members of an enum have no order and no letters that are the same on every"
+                    " database. Compare with == or in_(), or cast() the column to a text."
+                )
+            return super().operate(op, *other, **options)
+
+    comparator_factory = Comparator
+
+
+_Enum.__name__ = _Enum.__qualname__ = "Enum"
+
+EQUALS = frozenset(
+    {
+        *(operators.eq, operators.ne, operators.in_op, operators.not_in_op),
+        *(operators.is_distinct_from, operators.is_not_distinct_from),
+    }
+)
+ORDERS = frozenset(
+    {
+        *(operators.lt, operators.le, operators.gt, operators.ge),
+        *(operators.between_op, operators.not_between_op),
+    }
+)
+
 LIKES = frozenset(
     getattr(operators, f"{no}{name}_op")
     for name in ("like", "startswith", "endswith", "contains")
@@ -281,7 +328,7 @@ LARGEST = 2**31 - 1
 CONTAINERS = (list, dict, tuple, set, frozenset)
 
 
-def of_annotation(
+def of_annotation(  # noqa: PLR0911 - a line each
     annotation: Any, constraints: Iterable[Any] = (), *, name: str | None = None
 ) -> TypeEngine[Any] | None:
     """Return the type of a field's column, or None to leave it to SQLModel.
@@ -297,6 +344,8 @@ def of_annotation(
         return JSON(None if is_plain else found)
     if origin is Literal:
         return of_literal(typing.get_args(found), name)
+    if isinstance(origin, type) and issubclass(origin, enum.Enum):
+        return _Enum(origin)
     if origin is int and any(map(is_large, [*constraints, *more])):
         return BigInteger()
     if origin is dt.datetime and not SQLMODEL_HAS_UTC:

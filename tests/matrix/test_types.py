@@ -781,6 +781,74 @@ def test_a_value_of_python_that_does_not_fit_is_refused(
         assert connection.execute(select(table)).all() == []
 
 
+class Level(enum.IntEnum):
+    ten = 10
+    one = 1
+    two = 2
+
+
+class Ranked(Kept, table=True):
+    number: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    level: Level | None = None
+    color: Color = Color.red
+
+
+@pytest.fixture
+def ranked(engine: Engine, run: databases.Run) -> Table:
+    table = Kept.metadata.tables["ranked"]
+
+    def create() -> None:
+        table.create(engine)
+        rows = [{"number": n, "level": level} for n, level in enumerate([*Level, None])]
+        with engine.begin() as connection:
+            connection.execute(insert(table), rows)
+
+    run(create)
+    return table
+
+
+MEMBERS: dict[str, tuple[Callable[[Any], Any], set[int]]] = {
+    "a member": (lambda level: level == Level.ten, {0}),
+    "what is equal to it": (lambda level: level == 1, {1}),
+    "its name": (lambda level: level == "two", {2}),
+    "another than it": (lambda level: level != 1, {0, 2}),
+    "some": (lambda level: level.in_([1, Level.two]), {1, 2}),
+    "no member": (lambda level: level.is_(None), {3}),
+}
+
+
+@pytest.mark.parametrize(("make", "found"), MEMBERS.values(), ids=MEMBERS)
+def test_a_member_is_found(
+    ranked: Table, engine: Engine, make: Callable[[Any], Any], found: set[int]
+) -> None:
+    with engine.connect() as connection:
+        assert matching(connection, ranked, make(ranked.c.level)) == found
+
+
+@pytest.mark.parametrize(("column", "value"), [("level", 5), ("level", "three"), ("color", "blu")])
+def test_what_is_no_member_is_refused_in_a_filter(
+    ranked: Table, engine: Engine, column: str, value: object
+) -> None:
+    with engine.connect() as connection:
+        with pytest.raises(rx.BadValue):
+            matching(connection, ranked, ranked.c[column] == value)
+        with pytest.raises(rx.BadValue):
+            matching(connection, ranked, ranked.c[column].in_([value]))
+
+
+def test_members_are_not_put_in_order() -> None:
+    level, color = Ranked.__table__.c.level, Ranked.__table__.c.color  # type: ignore[attr-defined]
+    for compare in (
+        lambda: level < Level.ten,
+        lambda: Level.ten >= level,
+        lambda: level.between(1, 2),
+        lambda: color.like("re%"),
+        lambda: color.contains("e"),
+    ):
+        with pytest.raises(TypeError, match="no order"):
+            compare()
+
+
 class Measured(Kept, table=True):
     number: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
     size: float | None = None
