@@ -62,8 +62,11 @@ def _with_length(type_: AutoString, compiler: Any, **options: Any) -> str:
     return str(text)
 
 
-def _typed(namespace: dict[str, Any]) -> dict[str, Any]:
-    """Return a class body whose fields say the types that SQLModel does not know by itself."""
+def _typed(namespace: dict[str, Any], *, table: bool) -> dict[str, Any]:
+    """Return a class body whose fields say the types that SQLModel does not know by itself.
+
+    Raises :class:`TypeError` for a field of a table that can be no column.
+    """
     known = _known(namespace)
     typed = dict(namespace)
     annotations = dict(namespace.get("__annotations__", {}))
@@ -74,7 +77,11 @@ def _typed(namespace: dict[str, Any]) -> dict[str, Any]:
         evaluated = _evaluated(annotation, known)
         more = getattr(evaluated, "__metadata__", ())
         type_ = types.of_annotation(evaluated, [given], name=name)
-        if type_ is None or any(map(_says_type, [given, *more])):
+        is_said = any(map(_says_type, [given, *more]))
+        if table and not is_said and types.is_mixed(evaluated):
+            told = "A Literal in a table is of texts only, or of whole numbers only."
+            raise TypeError(f"{namespace.get('__qualname__')}.{name}: {told}")
+        if type_ is None or is_said:
             continue
         rest = [info for info in more if not types.is_type(info)]
         if len(rest) < len(more):  # older versions of SQLModel forget Field() where there is more
@@ -139,7 +146,9 @@ class _ModelMeta(SQLModelMetaclass):
             namespace = {**namespace, "id": Field(default=None, primary_key=True)}
             annotations = namespace.get("__annotations__", {})
             namespace["__annotations__"] = {"id": int | None, **annotations}
-        return super().__new__(cls, name, bases, _typed(namespace), **options)
+        return super().__new__(
+            cls, name, bases, _typed(namespace, table=bool(options.get("table"))), **options
+        )
 
 
 class Model(SQLModel, metaclass=_ModelMeta):

@@ -24,6 +24,8 @@ from sqlalchemy import BigInteger, Text
 from sqlalchemy.exc import CompileError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import operators
+from sqlalchemy.sql.base import SchemaEventTarget
+from sqlalchemy.sql.compiler import RESERVED_WORDS
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine, to_instance
 
@@ -238,7 +240,7 @@ class _Enum(sa.Enum):
 
     def coerce_compared_value(self, op: Any, value: Any) -> TypeEngine[Any]:
         """Look a value up among the members."""
-        return self if op in EQUALS else super().coerce_compared_value(op, value)  # type: ignore[arg-type]
+        return self if op in EQUALS else super().coerce_compared_value(op, value)
 
     class Comparator(sa.Enum.Comparator):
         """Compares by ``=`` and IN alone."""
@@ -324,6 +326,52 @@ def _known(dialect: sa.Dialect) -> Dialect | None:
         return None
 
 
+KEYWORDS = RESERVED_WORDS | {
+    *("condition", "cube", "dec", "div", "double", "float", "groups", "history", "index", "int"),
+    *("integer", "interval", "key", "keys", "lag", "lead", "linear", "lines", "load", "lock"),
+    *("match", "member", "mod", "numeric", "of", "option", "over", "package", "parallel"),
+    *("partition", "period", "persist", "position", "precision", "range", "rank", "real"),
+    *("release", "repeat", "role", "row", "rows", "schema", "schemas", "separator", "signal"),
+    *("system", "unsigned", "usage", "virtual", "window"),
+}
+"""Names of columns without a CHECK: a revision holds one text for every backend, in which such a
+name would need the quotes of each. These are what people may call a number, of all such words."""
+
+
+class _Choice(SchemaEventTarget, sa.Integer):
+    """One of some whole numbers: adds a CHECK to the table."""
+
+    __module__ = sa.Integer.__module__  # a revision says SQLAlchemy's type, and the CHECK
+
+    def __init__(self, values: tuple[int, ...] = ()) -> None:
+        super().__init__()
+        self.values = values
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+    def copy(self, **_: Any) -> Any:
+        """Return the type for the copy of a table, to which the CHECK is copied already."""
+        return BigInteger() if isinstance(self, BigInteger) else sa.Integer()
+
+    def _set_parent(self, parent: Any, **_: Any) -> None:
+        parent._on_table_attach(self._check)  # noqa: SLF001
+
+    def _check(self, column: sa.Column[Any], table: sa.Table) -> None:
+        numbers: list[Any] = [sa.literal_column(str(value)) for value in self.values]
+        if numbers and column.name.lower() not in KEYWORDS:
+            table.append_constraint(sa.CheckConstraint(sa.column(column.name).in_(numbers)))
+
+
+class _LargeChoice(_Choice, BigInteger):
+    """One of some whole numbers of 64 bits."""
+
+    __module__ = sa.Integer.__module__
+
+
+_Choice.__name__ = _Choice.__qualname__ = "Integer"
+_LargeChoice.__name__ = _LargeChoice.__qualname__ = "BigInteger"
+
 LARGEST = 2**31 - 1
 CONTAINERS = (list, dict, tuple, set, frozenset)
 
@@ -359,15 +407,24 @@ def is_type(said: object) -> TypeGuard[TypeEngine[Any] | type[TypeEngine[Any]]]:
 
 
 def of_literal(values: tuple[Any, ...], name: str | None) -> TypeEngine[Any] | None:
-    """Return the type of ``Literal["small", "large"]``, a text with a CHECK; None for what is
-    neither texts nor whole numbers."""
+    """Return the type of ``Literal["small", "large"]`` or ``Literal[1, 2]``, a text or a number
+    with a CHECK; None for what is neither texts nor whole numbers."""
     if all(type(value) is int for value in values):
-        return BigInteger() if any(abs(value) > LARGEST for value in values) else sa.Integer()
+        is_large = any(abs(value) > LARGEST for value in values)
+        return _LargeChoice(values) if is_large else _Choice(values)
     if not all(isinstance(value, str) for value in values):
         return None
     return sa.Enum(
         *values, name=name, native_enum=False, create_constraint=True, validate_strings=True
     )
+
+
+def is_mixed(annotation: Any) -> bool:
+    """Whether an annotation is a ``Literal`` for which there is no column."""
+    found, more = without_none(annotation)
+    is_said = any(map(is_type, more))
+    is_literal = typing.get_origin(found) is Literal
+    return is_literal and not is_said and of_literal(typing.get_args(found), None) is None
 
 
 def without_none(annotation: Any) -> tuple[Any, list[Any]]:

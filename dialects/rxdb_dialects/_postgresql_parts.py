@@ -66,5 +66,9 @@ def compare_whole_numbers(dialect: Any) -> None:
     import sqlalchemy as sa
 
     large = sa.BigInteger()
-    small = {sa.Integer, sa.INTEGER, sa.SmallInteger, sa.SMALLINT}
-    widen(dialect, lambda type_: large if type(type_) in small else None, all_operators=False)
+
+    def wider(type_: Any) -> Any:
+        is_small = isinstance(type_, sa.Integer) and not isinstance(type_, sa.BigInteger)
+        return large if is_small else None
+
+    widen(dialect, wider, all_operators=False)

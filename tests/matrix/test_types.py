@@ -838,15 +838,53 @@ def test_what_is_no_member_is_refused_in_a_filter(
 
 def test_members_are_not_put_in_order() -> None:
     level, color = Ranked.__table__.c.level, Ranked.__table__.c.color  # type: ignore[attr-defined]
-    for compare in (
+    comparisons: list[Callable[[], object]] = [
         lambda: level < Level.ten,
         lambda: Level.ten >= level,
         lambda: level.between(1, 2),
         lambda: color.like("re%"),
         lambda: color.contains("e"),
-    ):
+    ]
+    for compare in comparisons:
         with pytest.raises(TypeError, match="no order"):
             compare()
+
+
+class Chosen(Kept, table=True):
+    number: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    stage: Literal[1, 2, -3] | None = None
+    big: Literal[1, 5_000_000_000] = 1
+    rank: Literal[1, 2] = 1
+    order: Literal[1, 2] = 1
+
+
+def test_a_number_is_one_of_those_of_a_literal(engine: Engine) -> None:
+    table = Kept.metadata.tables["chosen"]
+    table.create(engine)
+    fine: list[dict[str, Any]] = [
+        {"number": 0, "stage": -3, "big": 5_000_000_000},
+        {"number": 1, "stage": None},
+    ]
+    with engine.connect() as connection:
+        for row in fine:
+            connection.execute(insert(table), row)
+        connection.commit()
+        for row in ({"stage": 3}, {"stage": 1, "big": 2}):
+            with pytest.raises(rx.CheckViolation):
+                connection.execute(insert(table), {"number": 2, **row})
+            connection.rollback()
+        assert matching(connection, table, table.c.stage == -3) == {0}
+    copied = table.to_metadata(MetaData())
+    assert len(copied.constraints) == len(table.constraints)  # the CHECKs, once each
+
+
+def test_a_literal_of_several_kinds_is_no_column() -> None:
+    body = {"__annotations__": {"kind": Literal["a", 1]}, "__module__": __name__}
+    body["__qualname__"] = "Mixed"
+    make: Any = type(Kept)
+    with pytest.raises(TypeError, match=r"Mixed\.kind: .*texts only"):
+        make("Mixed", (Kept,), body, table=True)
+    assert make("Mixed", (Kept,), body)(kind=1).kind == 1  # a model without a table
 
 
 class Measured(Kept, table=True):
