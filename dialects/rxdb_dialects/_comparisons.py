@@ -28,31 +28,40 @@ def widen(dialect: Any, wider: Callable[[Any], Any], *, all_operators: bool) -> 
     statements: Any = dialect.statement_compiler
     lists = elements.ClauseList, elements.ExpressionClauseList
 
+    def found(side: Any, known: dict[Any, Any]) -> Any:
+        if isinstance(side, elements.BindParameter):
+            type_ = wider(side.type)
+            if type_ is None:
+                return side
+            if side not in known:  # SQLAlchemy asks for one copy, however often it is written
+                known[side] = side._with_binary_element_type(type_)  # noqa: SLF001
+            return known[side]
+        if isinstance(side, lists):  # BETWEEN
+            some = [found(clause, known) for clause in side.clauses]
+            if any(one is not other for one, other in zip(some, side.clauses, strict=True)):
+                side = side._clone()  # noqa: SLF001
+                side.clauses = type(side.clauses)(some)
+        return side
+
     class Compiler(statements):  # type: ignore[misc]  # the class that this engine has
         def visit_binary(self, binary: Any, *arguments: Any, **options: Any) -> Any:
             if all_operators or binary.operator in compared:
-                left, right = self._wider(binary.left), self._wider(binary.right)
+                known = self.__dict__.setdefault("rxdb_wider", {}).setdefault(wider, {})
+                left, right = found(binary.left, known), found(binary.right, known)
                 if left is not binary.left or right is not binary.right:
                     binary = binary._clone()  # noqa: SLF001
                     binary.left, binary.right = left, right
             return super().visit_binary(binary, *arguments, **options)
 
-        def _wider(self, side: Any) -> Any:
-            if isinstance(side, elements.BindParameter):
-                type_ = wider(side.type)
-                return side if type_ is None else self._typed(side, type_)
-            if isinstance(side, lists):  # BETWEEN
-                some = [self._wider(clause) for clause in side.clauses]
-                if any(one is not other for one, other in zip(some, side.clauses, strict=True)):
-                    side = side._clone()  # noqa: SLF001
-                    side.clauses = type(side.clauses)(some)
-            return side
-
-        def _typed(self, parameter: Any, type_: Any) -> Any:
-            """Return one copy of a parameter however often it is written, as SQLAlchemy asks."""
-            known = self.__dict__.setdefault("rxdb_wider", {})
-            if parameter not in known:
-                known[parameter] = parameter._with_binary_element_type(type_)  # noqa: SLF001
-            return known[parameter]
-
     dialect.statement_compiler = Compiler
+
+
+def calculate_exactly(dialect: Any) -> None:
+    """Round a decimal that is written to its column's places, and not one beside a column."""
+    import sqlalchemy as sa
+
+    def without_scale(type_: Any) -> Any:
+        is_scaled = isinstance(type_, sa.Numeric) and not isinstance(type_, sa.Float)
+        return sa.Numeric() if is_scaled and type_.precision is not None else None
+
+    widen(dialect, without_scale, all_operators=True)

@@ -13,7 +13,6 @@ from itertools import repeat
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from rxdb_dialects._comparisons import widen
 from rxdb_dialects._values import DOUBLE, checking, double
 
 if TYPE_CHECKING:
@@ -84,17 +83,6 @@ def keep_exact(dialect: Any) -> None:
     dialect.ddl_compiler = Compiler
     dialect.colspecs = {**dialect.colspecs, sa.Numeric: Exact, sa.Float: floats}
     dialect.ischema_names = {**dialect.ischema_names, TYPE: sa.NUMERIC}
-
-
-def calculate_exactly(dialect: Any) -> None:
-    """Round what is written to its column's places, and not what a column is compared with."""
-    import sqlalchemy as sa
-
-    def without_scale(type_: Any) -> Any:
-        is_scaled = isinstance(type_, sa.Numeric) and not isinstance(type_, sa.Float)
-        return sa.Numeric() if is_scaled and type_.precision is not None else None
-
-    widen(dialect, without_scale, all_operators=True)
 
 
 def is_text(type_: Any) -> bool:

@@ -160,13 +160,14 @@ def translate(target: Target) -> tuple[URL, dict[str, Any]]:
 def keep_meaning(dialect: SQLAlchemyDialect, url: URL) -> None:
     """Make the collation that columns need, refuse what other backends do not keep, and read
     documents as they are read elsewhere."""
-    from rxdb_dialects import _postgresql_parts, _values
+    from rxdb_dialects import _comparisons, _postgresql_parts, _values
 
     _values.refuse_odd_numbers(dialect)
     make_collation(dialect, url)
     _postgresql_parts.read_parts(dialect)
     _postgresql_parts.write_text(dialect)
     _postgresql_parts.compare_whole_numbers(dialect)
+    _comparisons.calculate_exactly(dialect)  # asyncpg says NUMERIC(12, 2)
 
 
 def is_pooled(target: Target) -> bool:

@@ -275,6 +275,7 @@ def keep_meaning(sqlalchemy_dialect: Any, url: URL) -> None:
     """Keep decimals exact, number keys of each size, know texts without regard to case, and let
     columns refuse what does not fit their types."""
     from rxdb_dialects import (
+        _comparisons,
         _sqlite_columns,
         _sqlite_decimals,
         _sqlite_parts,
@@ -285,7 +286,7 @@ def keep_meaning(sqlalchemy_dialect: Any, url: URL) -> None:
 
     _values.refuse_odd_whole_numbers(sqlalchemy_dialect)
     _sqlite_decimals.keep_exact(sqlalchemy_dialect)
-    _sqlite_decimals.calculate_exactly(sqlalchemy_dialect)
+    _comparisons.calculate_exactly(sqlalchemy_dialect)
     _sqlite_parts.read_parts(sqlalchemy_dialect)
     _sqlite_columns.number_keys(sqlalchemy_dialect)
     _sqlite_columns.enclose_defaults(sqlalchemy_dialect)
