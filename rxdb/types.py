@@ -29,7 +29,7 @@ from sqlalchemy.sql.compiler import RESERVED_WORDS
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine, to_instance
 
-from rxdb import registry
+from rxdb import moments, registry
 from rxdb.dialect import Dialect, Feature
 from rxdb.errors import UnknownDialect
 
@@ -50,31 +50,7 @@ SQLMODEL_HAS_UTC = hasattr(sqlmodel.main, "UTCDateTime")
 if SQLMODEL_HAS_UTC or typing.TYPE_CHECKING:
     from sqlmodel.sql.sqltypes import UTCDateTime
 else:
-
-    class UTCDateTime(TypeDecorator[dt.datetime]):
-        """What SQLModel calls so in later versions: an aware datetime goes in, UTC comes out."""
-
-        impl = sa.DateTime
-        cache_ok = True
-
-        def __init__(self) -> None:
-            super().__init__(timezone=True)
-
-        def __repr__(self) -> str:
-            return "UTCDateTime()"
-
-        def coerce_compared_value(self, _: Any, value: Any) -> TypeEngine[Any]:
-            return sa.Interval() if isinstance(value, dt.timedelta) else self
-
-        def process_bind_param(self, value: dt.datetime | None, _: Any) -> Any:
-            if value is not None and value.utcoffset() is None:
-                raise ValueError(f"{value!r} has no time zone. Write: datetime.now(timezone.utc)")
-            return value and value.astimezone(dt.UTC)
-
-        def process_result_value(self, value: dt.datetime | None, _: Any) -> Any:
-            if value is not None and value.utcoffset() is None:
-                return value.replace(tzinfo=dt.UTC)  # from a server without time zones
-            return value and value.astimezone(dt.UTC)
+    UTCDateTime = moments.UTCDateTime
 
 
 NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")

@@ -36,6 +36,8 @@ def keep_meaning(dialect: Any, url: URL) -> None:
     """Give generic types the server's types that can hold their values."""
     import sqlalchemy as sa
 
+    from rxdb_dialects import _mysql_moments
+
     types = type_compiler(type(dialect.type_compiler_instance))(dialect)
     # Alembic's MODIFY and CHANGE ask for it by its older name.
     dialect.type_compiler_instance = dialect.type_compiler = types
@@ -44,6 +46,7 @@ def keep_meaning(dialect: Any, url: URL) -> None:
     dialect.statement_compiler = statements(dialect.statement_compiler)
     write_with_dollar(dialect)
     refuse_odd_numbers(dialect)
+    _mysql_moments.keep_meaning(dialect)
     refuse_nul(dialect)
 
 

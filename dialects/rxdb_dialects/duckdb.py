@@ -114,9 +114,25 @@ def number_keys(sqlalchemy_dialect: Any) -> None:
 
 
 def keep_meaning(sqlalchemy_dialect: Any, url: URL) -> None:
-    """Number keys, and keep every digit of a number."""
+    """Number keys, keep every digit of a number, and let arithmetic with moments mean what it does
+    in Python."""
     number_keys(sqlalchemy_dialect)
     keep_digits(sqlalchemy_dialect)
+    add_timedeltas(sqlalchemy_dialect)
+
+
+def add_timedeltas(sqlalchemy_dialect: Any) -> None:
+    """Add up timedeltas as microseconds: DuckDB has no ``sum()`` of them."""
+    from rxdb import moments
+
+    class Compiler(moments.Totalling):
+        def number_of(self, value: Any, **options: Any) -> str:
+            return f"epoch_us({self.process(value, **options)})"
+
+        def total(self, added: str) -> str:
+            return f"to_microseconds(CAST(round({added}) AS BIGINT))"
+
+    moments.calculate(sqlalchemy_dialect, Compiler)
 
 
 def keep_digits(sqlalchemy_dialect: Any) -> None:

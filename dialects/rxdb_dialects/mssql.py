@@ -54,6 +54,14 @@ def ignores_case(column: Column[Any], name: str) -> bool:
 
 KEYS = ("primary key", "unique", "index")
 
+
+def keep_meaning(sqlalchemy_dialect: Any, url: URL) -> None:
+    """Refuse arithmetic with moments, which nobody has tried on a server."""
+    from rxdb import moments
+
+    moments.calculate(sqlalchemy_dialect, moments.Unwritten)
+
+
 RULES = Rules(
     longest_name=128,
     one_name=(frozenset({"check", "foreign key", "primary key", "table", "unique"}),),
@@ -94,6 +102,7 @@ dialect = Dialect(
         "isolation level": "SELECT transaction_isolation_level FROM sys.dm_exec_sessions "
         "WHERE session_id = @@SPID",
     },
+    keep_meaning=keep_meaning,
     rules=RULES,
     complete_url=complete_url,
     engine_options=engine_options,

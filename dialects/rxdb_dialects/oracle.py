@@ -5,7 +5,7 @@ Declared and tested without a server: there is none in rxdb's test matrix.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rxdb.dialect import EVERYTHING, Dialect, Driver, Feature, Rules
 
@@ -21,6 +21,13 @@ def complete_url(url: URL, folder: Path) -> URL:
         return url
     # URL.set(database=None) would leave the name where it is.
     return url._replace(database=None).update_query_dict({"service_name": url.database})
+
+
+def keep_meaning(sqlalchemy_dialect: Any, url: URL) -> None:
+    """Refuse arithmetic with moments, which nobody has tried on a server."""
+    from rxdb import moments
+
+    moments.calculate(sqlalchemy_dialect, moments.Unwritten)
 
 
 RULES = Rules(
@@ -64,6 +71,7 @@ dialect = Dialect(
     oldest=(19,),
     port=1521,
     settings={"time zone": "SELECT sessiontimezone FROM dual"},
+    keep_meaning=keep_meaning,
     rules=RULES,
     complete_url=complete_url,
 )

@@ -158,8 +158,9 @@ def translate(target: Target) -> tuple[URL, dict[str, Any]]:
 
 
 def keep_meaning(dialect: SQLAlchemyDialect, url: URL) -> None:
-    """Make the collation that columns need, refuse what other backends do not keep, and read
-    documents as they are read elsewhere."""
+    """Make the collation that columns need, refuse what other backends do not keep, read documents
+    as they are read elsewhere, and let arithmetic with moments mean what it does in Python."""
+    from rxdb import moments
     from rxdb_dialects import _comparisons, _postgresql_parts, _values
 
     _values.refuse_odd_numbers(dialect)
@@ -168,6 +169,7 @@ def keep_meaning(dialect: SQLAlchemyDialect, url: URL) -> None:
     _postgresql_parts.write_text(dialect)
     _postgresql_parts.compare_whole_numbers(dialect)
     _comparisons.calculate_exactly(dialect)  # asyncpg says NUMERIC(12, 2)
+    moments.calculate(dialect, moments.Native)
 
 
 def is_pooled(target: Target) -> bool:

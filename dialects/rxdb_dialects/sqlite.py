@@ -272,12 +272,13 @@ def engine_options(target: Target) -> dict[str, Any]:
 
 
 def keep_meaning(sqlalchemy_dialect: Any, url: URL) -> None:
-    """Keep decimals exact, number keys of each size, know texts without regard to case, and let
-    columns refuse what does not fit their types."""
+    """Keep decimals exact, number keys of each size, know texts without regard to case, calculate
+    with moments, and let columns refuse what does not fit their types."""
     from rxdb_dialects import (
         _comparisons,
         _sqlite_columns,
         _sqlite_decimals,
+        _sqlite_moments,
         _sqlite_parts,
         _sqlite_strict,
         _sqlite_texts,
@@ -291,6 +292,7 @@ def keep_meaning(sqlalchemy_dialect: Any, url: URL) -> None:
     _sqlite_columns.number_keys(sqlalchemy_dialect)
     _sqlite_columns.enclose_defaults(sqlalchemy_dialect)
     _sqlite_texts.know_caseless(sqlalchemy_dialect)
+    _sqlite_moments.keep_meaning(sqlalchemy_dialect)
     if is_strict(url):
         _sqlite_strict.be_strict(sqlalchemy_dialect)
 
@@ -370,7 +372,8 @@ def is_busy(error: BaseException) -> bool:
 
 
 def teach(connection: Any) -> None:
-    """Tell a new connection how to compare decimals, and texts without regard to case.
+    """Tell a new connection how to compare decimals, and texts without regard to case, and how to
+    calculate with moments.
 
     aiosqlite passes no collation on; its thread does nothing while a connection is being made.
     """
@@ -378,6 +381,7 @@ def teach(connection: Any) -> None:
         _collation,
         _json_paths,
         _sqlite_decimals,
+        _sqlite_moments,
         _sqlite_parts,
         _sqlite_texts,
     )
@@ -390,6 +394,7 @@ def teach(connection: Any) -> None:
     raw.create_function(_sqlite_parts.PART, arguments, _json_paths.part, deterministic=True)
     raw.create_collation(_sqlite_texts.COLLATION, _collation.compare)
     raw.create_function(_sqlite_texts.LOWER, 1, _sqlite_texts.lower, deterministic=True)
+    _sqlite_moments.teach(raw)
 
 
 def read_without_creating(engine: Engine, path: str) -> None:
