@@ -13,7 +13,7 @@ import time
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
 from sqlalchemy import event, select
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Iterator
 
     from sqlalchemy import Connection
+    from sqlalchemy.orm import SessionTransaction
     from sqlmodel import Session
     from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -105,6 +106,7 @@ class _Running:
     """One try of an outermost transaction."""
 
     session: Any
+    transaction: SessionTransaction
     options: _Options
     target: Target
     owner: tuple[object, ...]
@@ -359,6 +361,7 @@ def _begun(given: Any, options: _Options, target: Target) -> Iterator[_Running]:
     sync: Session = getattr(given, "sync_session", given)
     now = _Running(
         session=given,
+        transaction=sync.begin(),
         options=options,
         target=target,
         owner=_owner(),
@@ -368,10 +371,10 @@ def _begun(given: Any, options: _Options, target: Target) -> Iterator[_Running]:
     @event.listens_for(sync, "after_begin")
     def note(session: Session, transaction: object, connection: Connection) -> None:
         watch(connection, now.errors)
+        vars(connection).update(dict.fromkeys(ENDS, _refuse))
 
     sync.expire_on_commit = False  # the session ends with COMMIT, and results outlive it
-    own: Any = sync
-    own.commit = own.rollback = _refuse
+    _guard(sync, now.transaction)
     token = _running.set(now)
     try:
         yield now
@@ -385,7 +388,7 @@ def _begun(given: Any, options: _Options, target: Target) -> Iterator[_Running]:
     finally:
         _running.reset(token)
         now.errors.clear()  # they hold the connection, which holds this list
-        del own.commit, own.rollback
+        _let_go(sync, now.transaction)
 
 
 def _finish(given: Session, now: _Running) -> None:
@@ -394,7 +397,8 @@ def _finish(given: Session, now: _Running) -> None:
     failure = now.failure() or _given_up(given, now)
     if failure is not None:
         raise failure
-    type(given).commit(given)
+    _let_go(given, now.transaction)
+    given.commit()
 
 
 def _given_up(given: Session, now: _Running) -> DatabaseError | None:
@@ -414,10 +418,43 @@ def _given_up(given: Session, now: _Running) -> DatabaseError | None:
     return None
 
 
-def _refuse() -> None:
+ENDS = ("commit", "rollback")
+"""The methods of a session, its transaction and its connection by which a function would end what
+belongs to :func:`transaction`."""
+
+
+def _guard(given: Session, transaction: SessionTransaction) -> None:
+    """Refuse what ends the transaction, while its function runs.
+
+    As attributes of these two objects: a listener of SQLAlchemy's costs more, and is not told which
+    transaction is meant while a savepoint is open. SQLAlchemy itself calls none of these methods
+    before the end.
+    """
+    for one in (given, transaction):
+        vars(one).update(dict.fromkeys(ENDS, _refuse))
+    vars(given)["begin"] = partial(_begin, given)
+
+
+def _let_go(given: Session, transaction: SessionTransaction) -> None:
+    for one in (given, transaction):
+        for name in (*ENDS, "begin"):
+            vars(one).pop(name, None)
+
+
+def _refuse(*_: object, **__: object) -> None:
     raise BadArgument(
         "rx.transaction commits after the function, and it may run the function again: it cannot "
         "commit or roll back in between. To roll everything back, raise an error."
+    )
+
+
+def _begin(given: Session, nested: bool = False) -> SessionTransaction:
+    """Begin savepoints only."""
+    if nested:
+        return type(given).begin(given, nested=True)
+    raise BadArgument(
+        "rx.transaction has begun the transaction, and commits after the function. For a part that "
+        "can be rolled back alone, write: session.begin_nested()"
     )
 
 

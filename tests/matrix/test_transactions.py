@@ -20,6 +20,7 @@ from sqlmodel import Field, Session, col, select
 
 import rxdb as rx
 from rxdb import Feature, Target, failures
+from rxdb.errors import BadArgument
 
 
 class Account(rx.Model, table=True):
@@ -130,6 +131,63 @@ def test_a_violated_constraint_is_not_repeated(transact: Transact) -> None:
 def test_read_only_refuses_to_write(transact: Transact, open_session: OpenSession) -> None:
     with pytest.raises(rx.ReadOnly):
         transact(lambda session: add(session, 1, 1), read_only=True)
+    assert amounts(open_session) == {1: 10, 2: 10}
+
+
+@pytest.mark.parametrize("method", ["commit", "rollback"])
+@pytest.mark.parametrize(
+    "owner",
+    [
+        pytest.param(lambda session: session, id="session"),
+        pytest.param(lambda session: session.get_transaction(), id="transaction"),
+        pytest.param(lambda session: session.connection(), id="connection"),
+    ],
+)
+def test_the_function_cannot_end_the_transaction(
+    transact: Transact, open_session: OpenSession, owner: Callable[[Session], Any], method: str
+) -> None:
+    calls: list[int] = []
+
+    def work(session: Session) -> None:
+        calls.append(1)
+        add(session, 1, 1)
+        with pytest.raises(BadArgument, match="To roll everything back, raise an error"):
+            getattr(owner(session), method)()
+        add(session, 2, 1)
+        if len(calls) == 1:
+            raise rx.LockTimeout("words")
+
+    transact(work)
+    assert amounts(open_session) == {1: 11, 2: 11}
+
+
+@pytest.mark.needs(Feature.SAVEPOINTS)
+def test_nor_from_inside_of_a_savepoint(transact: Transact, open_session: OpenSession) -> None:
+    def work(session: Session) -> None:
+        root: Any = session.get_transaction()
+        with session.begin_nested() as savepoint:
+            add(session, 1, 1)
+            with pytest.raises(BadArgument):
+                root.commit()
+            savepoint.rollback()
+        session.begin(nested=True).commit()
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        transact(work)
+    assert amounts(open_session) == {1: 10, 2: 10}
+
+
+def test_the_function_cannot_begin_a_transaction(
+    transact: Transact, open_session: OpenSession
+) -> None:
+    def work(session: Session) -> None:
+        with session.begin():
+            add(session, 1, 1)
+        raise KeyError
+
+    with pytest.raises(BadArgument, match=r"write: session\.begin_nested\(\)"):
+        transact(work)
     assert amounts(open_session) == {1: 10, 2: 10}
 
 

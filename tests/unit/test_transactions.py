@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -99,13 +99,24 @@ def test_a_coroutine_is_refused_where_nobody_awaits_it() -> None:
         untyped(lambda _: work())()
 
 
-@pytest.mark.parametrize("method", ["commit", "rollback"])
-def test_the_function_cannot_end_the_transaction(method: str) -> None:
-    def end(session: Session) -> None:
-        getattr(session, method)()
+ENDS: dict[str, Callable[[AsyncSession], Any]] = {
+    "commit": lambda session: session.commit(),
+    "rollback": lambda session: session.rollback(),
+    "begin": lambda session: session.begin().start(),
+    "commit of the transaction": lambda session: session.get_transaction().commit(),
+}
 
-    with pytest.raises(BadArgument, match="To roll everything back, raise an error"):
-        rx.transaction(end)()
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_an_asynchronous_function_cannot_end_the_transaction(
+    end: Callable[[AsyncSession], Any],
+) -> None:
+    @rx.transaction
+    async def work(session: AsyncSession) -> None:
+        await end(session)
+
+    with pytest.raises(BadArgument, match="after the function"):
+        asyncio.run(work())
 
 
 def test_a_hook_needs_a_transaction() -> None:
