@@ -419,8 +419,9 @@ def _given_up(given: Session, now: _Running) -> DatabaseError | None:
 
 
 ENDS = ("commit", "rollback")
-"""The methods of a session, its transaction and its connection by which a function would end what
-belongs to :func:`transaction`."""
+CLOSES = ("close", "invalidate", "reset")
+"""The methods by which a function would end what belongs to :func:`transaction`: the first of a
+session, its transaction and its connection, the others of a session, and one of a transaction."""
 
 
 def _guard(given: Session, transaction: SessionTransaction) -> None:
@@ -431,20 +432,20 @@ def _guard(given: Session, transaction: SessionTransaction) -> None:
     before the end.
     """
     for one in (given, transaction):
-        vars(one).update(dict.fromkeys(ENDS, _refuse))
+        vars(one).update(dict.fromkeys((*ENDS, *CLOSES), _refuse))
     vars(given)["begin"] = partial(_begin, given)
 
 
 def _let_go(given: Session, transaction: SessionTransaction) -> None:
     for one in (given, transaction):
-        for name in (*ENDS, "begin"):
+        for name in (*ENDS, *CLOSES, "begin"):
             vars(one).pop(name, None)
 
 
 def _refuse(*_: object, **__: object) -> None:
     raise BadArgument(
         "rx.transaction commits after the function, and it may run the function again: it cannot "
-        "commit or roll back in between. To roll everything back, raise an error."
+        "commit, roll back or close in between. To roll everything back, raise an error."
     )
 
 

@@ -161,6 +161,36 @@ def test_the_function_cannot_end_the_transaction(
     assert amounts(open_session) == {1: 11, 2: 11}
 
 
+def leave(session: Session) -> None:
+    with session:
+        pass
+
+
+@pytest.mark.parametrize(
+    "close",
+    [
+        pytest.param(lambda session: session.close(), id="close"),
+        pytest.param(lambda session: session.reset(), id="reset"),
+        pytest.param(lambda session: session.invalidate(), id="invalidate"),
+        pytest.param(lambda session: session.get_transaction().close(), id="transaction"),
+        pytest.param(leave, id="with"),
+    ],
+)
+def test_the_function_cannot_close_the_session(
+    transact: Transact, open_session: OpenSession, close: Callable[[Session], None]
+) -> None:
+    """What it did before would be lost, and reported as stored."""
+
+    def work(session: Session) -> None:
+        add(session, 1, 1)
+        session.add(Account(number=3, amount=0))
+        with pytest.raises(BadArgument, match="roll back or close in between"):
+            close(session)
+
+    transact(work)
+    assert amounts(open_session) == {1: 11, 2: 10, 3: 0}
+
+
 @pytest.mark.needs(Feature.SAVEPOINTS)
 def test_nor_from_inside_of_a_savepoint(transact: Transact, open_session: OpenSession) -> None:
     def work(session: Session) -> None:

@@ -103,6 +103,11 @@ ENDS: dict[str, Callable[[AsyncSession], Any]] = {
     "commit": lambda session: session.commit(),
     "rollback": lambda session: session.rollback(),
     "begin": lambda session: session.begin().start(),
+    "close": lambda session: session.close(),
+    "aclose": lambda session: session.aclose(),
+    "reset": lambda session: session.reset(),
+    "invalidate": lambda session: session.invalidate(),
+    "with": lambda session: session.__aexit__(None, None, None),
     "commit of the transaction": lambda session: session.get_transaction().commit(),
 }
 
