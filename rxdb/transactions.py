@@ -101,6 +101,15 @@ class _Options:
         return {"isolation_level": self.isolation_level} if self.isolation_level else {}
 
 
+@dataclass
+class _Hook:
+    """What :func:`on_commit` was given."""
+
+    function: Callable[[], Any]
+    savepoint: SessionTransaction | None
+    """The innermost savepoint that it depends on."""
+
+
 @dataclass(kw_only=True)
 class _Running:
     """One try of an outermost transaction."""
@@ -112,7 +121,8 @@ class _Running:
     owner: tuple[object, ...]
     """The thread and the task that it belongs to: those that it starts inherit the variable."""
     is_async: bool
-    hooks: list[Callable[[], Any]] = field(default_factory=list)
+    hooks: list[_Hook] = field(default_factory=list)
+    follows_savepoints: bool = False
     errors: list[DatabaseError] = field(default_factory=list)
     """What the database refused, whether the function let it through or not."""
     doomed: BaseException | None = None
@@ -239,7 +249,34 @@ def on_commit(function: Callable[[], Any]) -> None:
         )
     if not running.is_async and inspect.iscoroutinefunction(function):
         raise BadArgument("This transaction is not asynchronous, so rx.on_commit() needs a `def`.")
-    running.hooks.append(function)
+    savepoint = _sync(running).get_nested_transaction()
+    if savepoint is not None and not running.follows_savepoints:
+        _follow_savepoints(running)
+    running.hooks.append(_Hook(function, savepoint))
+
+
+def _follow_savepoints(now: _Running) -> None:
+    """Hand the hooks of a savepoint that is released on to what is around it, and forget those of
+    one that ends in another way. Only where there is such a hook: listeners take time."""
+    now.follows_savepoints = True
+    session = _sync(now)
+
+    @event.listens_for(session, "after_commit")
+    def keep(session: Session) -> None:
+        released = session.get_nested_transaction()
+        if released is None:
+            return
+        around = released.parent
+        while around is not None and not around.nested:
+            around = around.parent
+        for hook in now.hooks:
+            if hook.savepoint is released:
+                hook.savepoint = around
+
+    @event.listens_for(session, "after_transaction_end")
+    def forget(session: Session, transaction: SessionTransaction) -> None:
+        if transaction.nested:
+            now.hooks[:] = [hook for hook in now.hooks if hook.savepoint is not transaction]
 
 
 # Calls
@@ -317,7 +354,7 @@ def _run(call: Callable[[Any], Any], options: _Options) -> Any:
                 given.connection(execution_options=options.of_connection())
             result = _checked(call(given))
             _finish(given, now)
-            hooks[:] = now.hooks
+            hooks[:] = [hook.function for hook in now.hooks]
         return result
 
     again = _Again(options, target)
@@ -345,7 +382,7 @@ async def _run_async(call: Callable[[Any], Any], options: _Options) -> Any:
                     await given.connection(execution_options=options.of_connection())
                 result = await call(given)
                 await given.run_sync(lambda _: _finish(given.sync_session, now))
-                hooks[:] = now.hooks
+                hooks[:] = [hook.function for hook in now.hooks]
         return result
 
     again = _Again(options, target)
@@ -509,13 +546,10 @@ def _sync(outer: _Running) -> Session:
 
 @contextmanager
 def _nested(outer: _Running) -> Iterator[None]:
-    """Forget the hooks of a savepoint that is rolled back; where there are no savepoints, the
-    whole transaction cannot be stored any more."""
-    kept = len(outer.hooks)
+    """Where there are no savepoints, let an error keep the whole transaction from being stored."""
     try:
         yield
     except BaseException as error:
-        del outer.hooks[kept:]
         if Feature.SAVEPOINTS not in outer.target.dialect.features:
             outer.doomed = outer.doomed or error
         raise

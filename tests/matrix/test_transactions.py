@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from typing import Any
 
@@ -504,6 +504,41 @@ def test_hooks_of_a_savepoint_that_is_rolled_back_are_forgotten(transact: Transa
 
     transact(outer)
     assert seen == ["first", "last"]
+
+
+@pytest.mark.needs(Feature.SAVEPOINTS)
+def test_hooks_follow_the_savepoints_of_the_session(transact: Transact) -> None:
+    seen: list[str] = []
+
+    def hook(name: str) -> None:
+        rx.on_commit(lambda: seen.append(name))
+
+    def work(session: Session) -> None:
+        hook("first")
+        with suppress(KeyError), session.begin_nested():
+            hook("of an error")
+            with session.begin_nested():
+                hook("of one that was released within")
+            raise KeyError
+        rolled_back = session.begin_nested()
+        session.begin_nested()
+        hook("of one within")
+        rolled_back.rollback()
+        closed = session.begin_nested()
+        hook("of one that was closed")
+        closed.close()
+        with session.begin_nested():
+            session.add(Account(number=1, amount=0))
+            hook("of a flush that failed")
+            with pytest.raises(rx.UniqueViolation):
+                session.flush()
+        with session.begin_nested(), session.begin_nested():
+            hook("second")
+        session.begin_nested()
+        hook("third")
+
+    transact(work)
+    assert seen == ["first", "second", "third"]
 
 
 def test_a_hook_that_raises_undoes_nothing_and_repeats_nothing(
