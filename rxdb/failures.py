@@ -73,7 +73,7 @@ CONSTRAINTS: Mapping[type[DatabaseError], tuple[type, ...]] = {
 AT_THE_DOOR = (DatabaseMissing, LoginFailed)
 """What ends an attempt to connect, where the server answers."""
 
-ROLLED_BACK = (Deadlock, SerializationFailure)
+ROLLED_BACK = (ConnectionLost, Deadlock, SerializationFailure)
 """After these the whole transaction is rolled back; MySQL lets it go on as a new one."""
 
 NOTED = "rxdb_errors"

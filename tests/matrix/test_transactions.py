@@ -596,6 +596,33 @@ def test_a_connection_lost_before_the_commit_is_met_with_one_repetition(
     assert amounts(open_session) == {1: 11, 2: 11}
 
 
+@pytest.mark.parametrize("goes_on", [True, False])
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_lost_connection_that_was_swallowed_is_met_with_one_repetition(
+    target: Target, transact: Transact, open_session: OpenSession, nested: bool, goes_on: bool
+) -> None:
+    calls = []
+
+    with between(target, open_session) as (through, place):
+
+        def lose(session: Session) -> None:
+            session.get_one(Account, 1).amount += 1
+            session.flush()
+
+        def work(session: Session) -> None:
+            calls.append(1)
+            add(session, 2, 1)
+            through.cut = (b"UPDATE", "before") if len(calls) == 1 else None
+            with suppress(rx.ConnectionLost):
+                transact(lose, place) if nested else lose(session)
+            if goes_on:
+                add(session, 2, 1)
+
+        transact(work, place)
+    assert len(calls) == 2
+    assert amounts(open_session) == {1: 11, 2: 11 + goes_on}
+
+
 @pytest.mark.parametrize(("stage", "stored"), [("before", 10), ("after", 11)])
 def test_a_connection_lost_during_commit_is_not_repeated(
     target: Target, transact: Transact, open_session: OpenSession, stage: str, stored: int
