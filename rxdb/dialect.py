@@ -575,6 +575,9 @@ class Dialect:
     """The codes after which the whole transaction, run again, may well succeed: the server rolled
     it back because of another one, or was not there for a moment."""
 
+    aborted: frozenset[str | int] = frozenset()
+    """The codes that only say that an error before has made the transaction useless."""
+
     error_code: Callable[[BaseException], str | int | None] = first_argument
     """Return the code that a driver's error carries; None where it means nothing here."""
 

@@ -10,14 +10,14 @@ import asyncio
 import inspect
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
 from sqlalchemy import event, select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InvalidRequestError, SQLAlchemyError
 from sqlalchemy.util.concurrency import in_greenlet
 from tenacity import (
     AsyncRetrying,
@@ -128,9 +128,27 @@ class _Running:
     doomed: BaseException | None = None
     """What a nested call raised that could not be rolled back alone."""
 
+    @property
+    def has_savepoints(self) -> bool:
+        """Whether a nested call can be rolled back alone."""
+        return Feature.SAVEPOINTS in self.target.dialect.features
+
     def failure(self) -> BaseException | None:
         """Return the error after which nothing may be stored, even if the function went on."""
         return self.doomed or next((e for e in self.errors if isinstance(e, ROLLED_BACK)), None)
+
+    def before(self, error: SQLAlchemyError, transaction: SessionTransaction) -> Any:
+        """Return the error that the function caught, where *error* only says that there was one."""
+        if isinstance(error, InvalidRequestError) and not transaction.is_active:
+            # With a flush that fails SQLAlchemy rolls back. What it keeps has no public name.
+            return getattr(transaction, "_rollback_exception", None)
+        if not self._follows(error):
+            return None
+        return next((e for e in reversed(self.errors) if not self._follows(e)), None)
+
+    def _follows(self, error: BaseException) -> bool:
+        dialect, orig = self.target.dialect, getattr(error, "orig", None)
+        return orig is not None and dialect.error_code(orig) in dialect.aborted
 
 
 _running: ContextVar[_Running | None] = ContextVar("rxdb_transaction", default=None)
@@ -337,11 +355,7 @@ def _place(function: Callable[..., Any]) -> tuple[int, inspect.Signature]:
 def _run(call: Callable[[Any], Any], options: _Options) -> Any:
     outer = _outer(options, is_async=False)
     if outer is not None:
-        with _nested(outer):
-            if Feature.SAVEPOINTS not in outer.target.dialect.features:
-                return _checked(call(_sync(outer)))
-            with _sync(outer).begin_nested():
-                return _checked(call(_sync(outer)))
+        return _run_inside(call, outer)
     target = find_target(options.url, read_only=options.read_only)
     hooks: list[Callable[[], Any]] = []
 
@@ -367,11 +381,7 @@ def _run(call: Callable[[Any], Any], options: _Options) -> Any:
 async def _run_async(call: Callable[[Any], Any], options: _Options) -> Any:
     outer = _outer(options, is_async=True)
     if outer is not None:
-        with _nested(outer):
-            if Feature.SAVEPOINTS not in outer.target.dialect.features:
-                return await call(outer.session)
-            async with outer.session.begin_nested():
-                return await call(outer.session)
+        return await _run_inside_async(call, outer)
     target = find_target(options.url, is_async=True, read_only=options.read_only)
     hooks: list[Callable[[], Any]] = []
 
@@ -414,45 +424,61 @@ def _begun(given: Any, options: _Options, target: Target) -> Iterator[_Running]:
     _guard(sync, now.transaction)
     token = _running.set(now)
     try:
-        yield now
-    except SQLAlchemyError as error:
-        # What follows a transaction that the server rolled back is no error of its own: a
-        # savepoint that is gone, or a session that waits for its rollback.
-        failure = now.failure()
-        if failure is None or failure is error:
-            raise
-        raise failure from error
+        with _told_first(now, now.transaction):
+            yield now
     finally:
         _running.reset(token)
         now.errors.clear()  # they hold the connection, which holds this list
         _let_go(sync, now.transaction)
 
 
+@contextmanager
+def _told_first(now: _Running, transaction: SessionTransaction) -> Iterator[None]:
+    """Raise the error that came first, where another one only follows from it.
+
+    What follows a transaction that was rolled back is no error of its own: a savepoint that is
+    gone, or a session that waits for its rollback.
+    """
+    try:
+        yield
+    except SQLAlchemyError as error:
+        failure = now.failure()
+        caught = now.before(error, transaction) if failure is None else None
+        if caught is not None:
+            caught.add_note(
+                "The function went on after this error, and nothing is stored of what it did."
+            )
+        first = failure or caught
+        if first is None or first is error:
+            raise
+        raise first from first.__cause__
+
+
 def _finish(given: Session, now: _Running) -> None:
-    """Commit, unless the server has rolled the transaction back and the function went on."""
-    given.flush()
-    failure = now.failure() or _given_up(given, now)
-    if failure is not None:
-        raise failure
+    """Commit, unless the transaction was rolled back and the function went on."""
+    _settle(given, now, now.transaction)
     _let_go(given, now.transaction)
     given.commit()
 
 
-def _given_up(given: Session, now: _Running) -> DatabaseError | None:
-    """Return the error that the function caught, and after which COMMIT would be a ROLLBACK.
+def _is_doubtful(now: _Running, transaction: SessionTransaction, kept: int) -> bool:
+    """Whether there was an error since there were *kept*."""
+    return len(now.errors) > kept or not transaction.is_active
 
-    PostgreSQL answers such a COMMIT as if all were well (its manual, COMMIT). Only a transaction
-    in which there was an error is asked, and one that went back to a savepoint is well.
+
+def _settle(given: Session, now: _Running, transaction: SessionTransaction, kept: int = 0) -> None:
+    """Raise an error if nothing can be stored after one that the function caught.
+
+    PostgreSQL answers a COMMIT after an error as if all were well, and rolls back (its manual,
+    COMMIT). Only a transaction in which there was an error is asked, and one that went back to a
+    savepoint is well.
     """
-    if not now.errors:
-        return None
-    caught = now.errors[-1]
-    try:
+    failure = now.failure()
+    if failure is not None:
+        raise failure
+    given.flush()
+    if _is_doubtful(now, transaction, kept):
         given.execute(select(1))
-    except DatabaseError:
-        caught.add_note("The function went on after this error, and nothing is stored.")
-        return caught
-    return None
 
 
 ENDS = ("commit", "rollback")
@@ -544,13 +570,35 @@ def _sync(outer: _Running) -> Session:
     return found
 
 
+def _run_inside(call: Callable[[Any], Any], outer: _Running) -> Any:
+    given, kept = _sync(outer), len(outer.errors)
+    savepoint = given.begin_nested() if outer.has_savepoints else nullcontext(outer.transaction)
+    with _nested(outer), savepoint as part, _told_first(outer, part):
+        result = _checked(call(given))
+        if _is_doubtful(outer, part, kept):
+            _settle(given, outer, part, kept)
+    return result
+
+
+async def _run_inside_async(call: Callable[[Any], Any], outer: _Running) -> Any:
+    given, kept = outer.session, len(outer.errors)
+    with _nested(outer):
+        async with given.begin_nested() if outer.has_savepoints else nullcontext() as savepoint:
+            part = savepoint.sync_transaction if savepoint else outer.transaction
+            with _told_first(outer, part):
+                result = await call(given)
+                if _is_doubtful(outer, part, kept):
+                    await given.run_sync(_settle, outer, part, kept)
+    return result
+
+
 @contextmanager
 def _nested(outer: _Running) -> Iterator[None]:
     """Where there are no savepoints, let an error keep the whole transaction from being stored."""
     try:
         yield
     except BaseException as error:
-        if Feature.SAVEPOINTS not in outer.target.dialect.features:
+        if not outer.has_savepoints:
             outer.doomed = outer.doomed or error
         raise
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 MEMORY = {None, "", ":memory:"}
 CONFLICT = "Conflict"
+ABORTED = "transaction is aborted"
 ERRORS: dict[str | int, type[RxdbError]] = {
     "read-only mode": ReadOnly,
     "unique constraint": UniqueViolation,
@@ -204,7 +205,7 @@ def upsert(connection: Connection, merge: Merge) -> tuple[int, int]:
 def error_code(error: BaseException) -> str | None:
     """Recognise an error by its first sentence; the rest quotes the statement."""
     text = str(error).partition("\n")[0]
-    return next((str(words) for words in ERRORS if str(words) in text), None)
+    return next((str(words) for words in (*ERRORS, ABORTED) if str(words) in text), None)
 
 
 IN_MESSAGES = re.compile(
@@ -257,6 +258,7 @@ dialect = Dialect(
     },
     errors=ERRORS,
     retryable=frozenset({CONFLICT}),
+    aborted=frozenset({ABORTED}),
     error_code=error_code,
     details=details,
     read_path=read_path,

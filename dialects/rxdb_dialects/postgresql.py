@@ -591,6 +591,7 @@ dialect = Dialect(
     },
     errors=ERRORS,
     retryable=RETRYABLE,
+    aborted=frozenset({"25P02"}),  # in_failed_sql_transaction
     error_code=error_code,
     details=details,
     glance=glance,

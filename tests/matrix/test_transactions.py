@@ -15,7 +15,8 @@ import pytest
 from conftest import OpenSession
 from databases import SERVERS, at_once, is_async
 from proxy import Relay, relay
-from sqlalchemy import URL, Engine, exc, insert, text, update
+from sqlalchemy import URL, Engine, delete, exc, insert, text, update
+from sqlalchemy.orm.exc import StaleDataError
 from sqlmodel import Field, Session, col, select
 
 import rxdb as rx
@@ -314,25 +315,99 @@ def test_a_deadlock_that_was_swallowed_is_not_stored_by_half(
     assert amounts(open_session) == {1: 10, 2: 10}
 
 
+@pytest.mark.parametrize("goes_on", [False, True])
+@pytest.mark.parametrize("nested", [False, True])
 def test_an_error_that_was_swallowed_stores_all_or_is_raised(
-    transact: Transact, open_session: OpenSession
+    transact: Transact, open_session: OpenSession, nested: bool, goes_on: bool
 ) -> None:
     """PostgreSQL answers COMMIT with ROLLBACK after an error, and calls that no error."""
     hooks: list[int] = []
 
-    def work(session: Session) -> None:
+    def swallow(session: Session) -> None:
         add(session, 2, 5)
         rx.on_commit(lambda: hooks.append(1))
         with pytest.raises(rx.UniqueViolation):
             session.execute(insert(Account).values(number=1, amount=0))
+        if goes_on:
+            add(session, 2, 1)
+
+    def work(session: Session) -> None:
+        if nested:
+            transact(swallow)
+        else:
+            swallow(session)
 
     try:
         transact(work)
     except rx.UniqueViolation as error:
         assert "nothing is stored" in error.__notes__[0]  # noqa: PT017 - it may also be stored
+        assert len(error.__notes__) == 1  # noqa: PT017
         assert (amounts(open_session), hooks) == ({1: 10, 2: 10}, [])
     else:
-        assert (amounts(open_session), hooks) == ({1: 10, 2: 15}, [1])
+        assert (amounts(open_session), hooks) == ({1: 10, 2: 15 + goes_on}, [1])
+
+
+def flush_in_vain(session: Session) -> None:
+    """SQLAlchemy rolls back to the savepoint, or all, when a flush fails."""
+    add(session, 2, 100)
+    session.add(Account(number=1, amount=0))
+    with pytest.raises(rx.UniqueViolation):
+        session.flush()
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_flush_that_failed_is_raised_where_it_was_swallowed(
+    transact: Transact, open_session: OpenSession, nested: bool, goes_on: bool
+) -> None:
+    def swallow(session: Session) -> None:
+        flush_in_vain(session)
+        if goes_on:
+            add(session, 2, 1)
+
+    def work(session: Session) -> None:
+        if nested:
+            transact(swallow)
+        else:
+            swallow(session)
+
+    with pytest.raises(rx.UniqueViolation) as raised:
+        transact(work)
+    assert "nothing is stored" in raised.value.__notes__[0]
+    assert amounts(open_session) == {1: 10, 2: 10}
+
+
+@pytest.mark.needs(Feature.SAVEPOINTS)
+def test_what_a_nested_call_swallowed_can_be_caught_around_it(
+    transact: Transact, open_session: OpenSession
+) -> None:
+    def work(session: Session) -> None:
+        add(session, 2, 5)
+        with pytest.raises(rx.UniqueViolation):
+            transact(flush_in_vain)
+        add(session, 2, 1)
+
+    transact(work)
+    assert amounts(open_session) == {1: 10, 2: 16}
+
+
+def test_a_flush_that_found_no_row_is_raised_where_it_was_swallowed(
+    transact: Transact, engine: Engine
+) -> None:
+    """This one is no error of the database."""
+    if not engine.dialect.supports_sane_rowcount:
+        pytest.skip(f"{engine.dialect.name} does not count the rows of an UPDATE")
+
+    def work(session: Session) -> None:
+        found = session.get_one(Account, 1)
+        session.execute(delete(Account).execution_options(synchronize_session=False))
+        found.amount = 5
+        with pytest.raises(StaleDataError):
+            session.flush()
+
+    with pytest.raises(StaleDataError) as raised:
+        transact(work)
+    assert "nothing is stored" in raised.value.__notes__[0]
 
 
 @pytest.mark.needs(Feature.SAVEPOINTS)

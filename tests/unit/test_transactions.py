@@ -99,7 +99,7 @@ def test_a_coroutine_is_refused_where_nobody_awaits_it() -> None:
         untyped(lambda _: work())()
 
 
-ENDS: dict[str, Callable[[AsyncSession], Any]] = {
+ENDS: dict[str, Callable[[Any], Any]] = {
     "commit": lambda session: session.commit(),
     "rollback": lambda session: session.rollback(),
     "begin": lambda session: session.begin().start(),
@@ -113,9 +113,7 @@ ENDS: dict[str, Callable[[AsyncSession], Any]] = {
 
 
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
-def test_an_asynchronous_function_cannot_end_the_transaction(
-    end: Callable[[AsyncSession], Any],
-) -> None:
+def test_an_asynchronous_function_cannot_end_the_transaction(end: Callable[[Any], Any]) -> None:
     @rx.transaction
     async def work(session: AsyncSession) -> None:
         await end(session)
