@@ -301,15 +301,13 @@ def _follow_savepoints(now: _Running) -> None:
 
 
 def _decorated(function: Callable[..., Any], options: _Options) -> Callable[..., Any]:
-    place, signature = _place(function)
+    name, place, signature = _place(function)
 
     def insert(given: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        before, after = arguments[:place], arguments[place:]
-        if len(before) < place:  # what stands before the session was given by name
-            return function(*before, **{**named, name: given})
-        return function(*before, given, *after, **named)
+        if place is None or len(arguments) < place:  # or what stands before it was given by name
+            return function(*arguments, **{**named, name: given})
+        return function(*arguments[:place], given, *arguments[place:], **named)
 
-    name = list(signature.parameters)[place]
     others = [p for p in signature.parameters.values() if p.name != name]
     run: Callable[..., Any]
 
@@ -332,8 +330,8 @@ def _decorated(function: Callable[..., Any], options: _Options) -> Callable[...,
     return run
 
 
-def _place(function: Callable[..., Any]) -> tuple[int, inspect.Signature]:
-    """Return where the session goes among the parameters."""
+def _place(function: Callable[..., Any]) -> tuple[str, int | None, inspect.Signature]:
+    """Return the parameter for the session, and where it is; None where it has to be named."""
     shown = getattr(function, "__qualname__", repr(function))
     if not callable(function):
         raise BadArgument(f"rx.transaction decorates a function, not {function!r}.")
@@ -347,9 +345,13 @@ def _place(function: Callable[..., Any]) -> tuple[int, inspect.Signature]:
         for name, parameter in signature.parameters.items()
         if parameter.kind in {parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD}
     ]
+    own = signature.parameters.get("session")
+    if own is not None and own.kind is own.KEYWORD_ONLY:
+        return own.name, None, signature
     if not names:
         raise BadArgument(f"{shown} takes no session. Write: def {shown}(session):")
-    return (names.index("session") if "session" in names else 0), signature
+    name = "session" if "session" in names else names[0]
+    return name, names.index(name), signature
 
 
 def _run(call: Callable[[Any], Any], options: _Options) -> Any:

@@ -47,6 +47,27 @@ def test_the_session_is_the_parameter_of_that_name() -> None:
     assert bank.move(amount=5) == ("Bank", True, 5)
 
 
+def test_the_session_may_have_to_be_named() -> None:
+    @rx.transaction
+    def one(a: int, *, session: Session, b: int = 2) -> tuple[int, bool, int]:
+        return a, isinstance(session, Session), b
+
+    @rx.transaction
+    def all_(*args: int, session: Session) -> tuple[tuple[int, ...], bool]:
+        return args, isinstance(session, Session)
+
+    @rx.transaction
+    async def none(*, session: AsyncSession) -> bool:
+        return isinstance(session, AsyncSession)
+
+    named: Any = one
+    assert named(1) == named(a=1) == (1, True, 2)
+    assert named(1, b=3) == (1, True, 3)
+    assert str(inspect.signature(one)) == "(a: 'int', *, b: 'int' = 2) -> 'tuple[int, bool, int]'"
+    assert all_(1, 2) == ((1, 2), True)
+    assert asyncio.run(none())
+
+
 def test_an_async_def_gets_an_asynchronous_session() -> None:
     @rx.transaction
     async def work(session: AsyncSession, number: int) -> int:
