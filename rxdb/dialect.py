@@ -629,6 +629,10 @@ class Dialect:
     prepare: Callable[[Engine, Target], None] = nothing
     """Attach the SQLAlchemy events that the backend needs."""
 
+    isolation: str = ""
+    """The isolation level of all transactions, where there is no other. Empty where a transaction
+    can ask for one."""
+
     begin_snapshot: str = ""
     """The statement that begins a read-only transaction whose statements all see one moment, on a
     connection that is in AUTOCOMMIT. Empty where there is none."""

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from sqlmodel import Session
     from sqlmodel.ext.asyncio.session import AsyncSession
 
-    from rxdb.dialect import Target
+    from rxdb.dialect import Dialect, Target
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
@@ -61,6 +61,10 @@ ATTEMPTS = 10
 TIMEOUT = 30.0
 """Seconds, and how often: enough for a server that restarts or a standby that takes over, which
 took 0.3 to 7 s where it was measured."""
+
+LEVELS = ("READ UNCOMMITTED", "READ COMMITTED", "REPEATABLE READ", "SNAPSHOT", "SERIALIZABLE")
+"""Weakest first. A database may give a stronger one than it is asked for (SQL standard, part 2,
+4.35)."""
 
 AFTER_A_CONFLICT = wait_random_exponential(multiplier=0.02, max=1.0)
 AFTER_A_LOSS = wait_random_exponential(multiplier=0.1, max=5.0)
@@ -84,21 +88,45 @@ class _Options:
             raise BadArgument(f"attempts={self.attempts!r} is not a number from 1 on.")
         if not isinstance(self.timeout, int | float) or not self.timeout > 0:
             raise BadArgument(f"timeout={self.timeout!r} is no number of seconds above 0.")
-        if (self.isolation_level or "").upper() == "AUTOCOMMIT":
+        if self.isolation_level is None:
+            return
+        level = str(self.isolation_level).replace("_", " ").upper()  # as SQLAlchemy reads it
+        if level == "AUTOCOMMIT":
             raise BadArgument(
                 "A transaction cannot have isolation_level='AUTOCOMMIT', in which each statement "
                 "is stored by itself. Use rx.session() and session.connection() for that."
             )
+        if level not in LEVELS:
+            raise BadArgument(
+                f"isolation_level={self.isolation_level!r} is none of {', '.join(LEVELS)}."
+            )
+        self.isolation_level = level
 
-    def of_session(self) -> dict[str, Any]:
+    def of_session(self, dialect: Dialect) -> dict[str, Any]:
         """Return the arguments of :func:`rxdb.session`."""
         names = ("statement_timeout", "lock_timeout")
         limits = {n: v for n, v in zip(names, self.limits, strict=True) if v is not None}
+        level = self.isolation_level
+        if self.read_only and dialect.isolation and level not in {None, *LEVELS[:2]}:
+            limits["snapshot"] = True  # a reader there has no transaction otherwise
         return {"read_only": self.read_only, **limits}
 
-    def of_connection(self) -> dict[str, Any]:
-        """Return the execution options of the transaction's connection."""
-        return {"isolation_level": self.isolation_level} if self.isolation_level else {}
+    def of_connection(self, dialect: Dialect, given: Session) -> dict[str, Any]:
+        """Return the execution options of the connection of a session."""
+        level, bind = self.isolation_level, given.bind
+        if level is None or bind is None:
+            return {}
+        enough = LEVELS[LEVELS.index(level) :]
+        if dialect.isolation in enough:
+            return {}
+        own: Any = bind.dialect  # its drivers know some levels, and not always the same
+        known = () if dialect.isolation else own.get_isolation_level_values(None)
+        found = next((one for one in enough if one in known), None)
+        if found is None:
+            raise BadArgument(
+                f"{dialect.title} has no isolation_level={level!r}, and none that is stronger."
+            )
+        return {"isolation_level": found}
 
 
 @dataclass
@@ -229,8 +257,8 @@ def transaction(
     savepoint of that. Only the outermost is run again, and its options count.
 
     *url*, *read_only*, *statement_timeout* and *lock_timeout* are those of :func:`rxdb.session`;
-    *isolation_level* is one that the
-    database knows, such as ``"SERIALIZABLE"``.
+    *isolation_level* is such as ``"SERIALIZABLE"``; a database that does not have it gives the
+    next stronger one.
 
     Raises :class:`rxdb.errors.BadArgument` for what makes no sense.
     """
@@ -359,15 +387,16 @@ def _run(call: Callable[[Any], Any], options: _Options) -> Any:
     if outer is not None:
         return _run_inside(call, outer)
     target = find_target(options.url, read_only=options.read_only)
+    of_session = options.of_session(target.dialect)
     hooks: list[Callable[[], Any]] = []
 
     def attempt() -> Any:
         with (
-            session(options.url, **options.of_session()) as given,
+            session(options.url, **of_session) as given,
             _begun(given, options, target) as now,
         ):
-            if options.of_connection():
-                given.connection(execution_options=options.of_connection())
+            if chosen := options.of_connection(target.dialect, given):
+                given.connection(execution_options=chosen)
             result = _checked(call(given))
             _finish(given, now)
             hooks[:] = [hook.function for hook in now.hooks]
@@ -385,13 +414,14 @@ async def _run_async(call: Callable[[Any], Any], options: _Options) -> Any:
     if outer is not None:
         return await _run_inside_async(call, outer)
     target = find_target(options.url, is_async=True, read_only=options.read_only)
+    of_session = options.of_session(target.dialect)
     hooks: list[Callable[[], Any]] = []
 
     async def attempt() -> Any:
-        async with asession(options.url, **options.of_session()) as given:
+        async with asession(options.url, **of_session) as given:
             with _begun(given, options, target) as now:
-                if options.of_connection():
-                    await given.connection(execution_options=options.of_connection())
+                if chosen := options.of_connection(target.dialect, given.sync_session):
+                    await given.connection(execution_options=chosen)
                 result = await call(given)
                 await given.run_sync(lambda _: _finish(given.sync_session, now))
                 hooks[:] = [hook.function for hook in now.hooks]
@@ -558,7 +588,7 @@ def _outer(options: _Options, *, is_async: bool) -> _Running | None:
     if outer.options.read_only and not options.read_only:
         raise ReadOnly.of("the transaction around this one was begun with read_only=True")
     level = options.isolation_level
-    if level is not None and level.upper() != (outer.options.isolation_level or "").upper():
+    if level is not None and level != outer.options.isolation_level:
         raise BadArgument(
             f"isolation_level={level!r} cannot begin inside of a transaction. Ask for it at the "
             f"outermost one."

@@ -267,6 +267,7 @@ dialect = Dialect(
     translate=translate,
     keep_meaning=keep_meaning,
     prepare=prepare,
+    isolation="SNAPSHOT",
     migration_lock=migration_lock,
     write_rows=write_rows,
     upsert=upsert,

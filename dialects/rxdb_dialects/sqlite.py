@@ -870,6 +870,7 @@ dialect = Dialect(
     keep_meaning=keep_meaning,
     rules=RULES,
     prepare=prepare,
+    isolation="SERIALIZABLE",  # its documentation, "Isolation In SQLite"
     begin_snapshot="BEGIN",
     migration_lock=migration_lock,
     limit_lock_wait=limit_lock_wait,

@@ -289,6 +289,39 @@ def test_serializable_transactions_that_conflict_are_repeated(
     assert sum(amounts(open_session).values()) == 5
 
 
+@pytest.mark.parametrize(
+    "level", ["READ UNCOMMITTED", "read_committed", "REPEATABLE READ", "SNAPSHOT", "SERIALIZABLE"]
+)
+def test_each_isolation_level_can_be_asked_for(
+    target: Target, transact: Transact, open_session: OpenSession, level: str
+) -> None:
+    def work(session: Session) -> None:
+        add(session, 1, 1)
+
+    if level == "SERIALIZABLE" and target.dialect.isolation not in {"", level}:
+        with pytest.raises(BadArgument, match="has no isolation_level='SERIALIZABLE', and none"):
+            transact(work, isolation_level=level)
+        return
+    transact(work, isolation_level=level)
+    assert amounts(open_session) == {1: 11, 2: 10}
+
+
+def test_a_reader_that_asks_for_it_sees_one_moment(
+    target: Target, transact: Transact, open_session: OpenSession
+) -> None:
+    if not target.dialect.isolation:
+        pytest.skip(f"{target.dialect.name} is asked for it, and not for a snapshot")
+
+    def work(session: Session) -> list[int]:
+        seen = [session.exec(select(Account.amount).where(Account.number == 1)).one()]
+        with open_session() as other:
+            add(other, 1, 1)
+            other.commit()
+        return [*seen, session.exec(select(Account.amount).where(Account.number == 1)).one()]
+
+    assert transact(work, read_only=True, isolation_level="REPEATABLE READ") == [10, 10]
+
+
 @pytest.mark.needs(Feature.SKIP_LOCKED)
 def test_a_deadlock_that_was_swallowed_is_not_stored_by_half(
     target: Target, transact: Transact, open_session: OpenSession

@@ -106,6 +106,9 @@ def test_a_function_that_cannot_be_repeated_is_refused(function: Any, sentence: 
         ({"timeout": 0}, "timeout=0 is no number of seconds above 0"),
         ({"timeout": float("nan")}, "timeout=nan"),
         ({"isolation_level": "autocommit"}, "each statement is stored by itself"),
+        ({"isolation_level": 5}, "isolation_level=5 is none of READ UNCOMMITTED, READ COMMITTED"),
+        ({"isolation_level": "bogus"}, "isolation_level='bogus' is none of"),
+        ({"isolation_level": ""}, "isolation_level='' is none of"),
     ],
 )
 def test_an_option_that_makes_no_sense_is_refused(options: dict[str, Any], sentence: str) -> None:
