@@ -398,8 +398,7 @@ def _run(call: Callable[[Any], Any], options: _Options) -> Any:
             if chosen := options.of_connection(target.dialect, given):
                 given.connection(execution_options=chosen)
             result = _checked(call(given))
-            _finish(given, now)
-            hooks[:] = [hook.function for hook in now.hooks]
+            _finish(given, now, hooks)
         return result
 
     again = _Again(options, target)
@@ -423,14 +422,18 @@ async def _run_async(call: Callable[[Any], Any], options: _Options) -> Any:
                 if chosen := options.of_connection(target.dialect, given.sync_session):
                     await given.connection(execution_options=chosen)
                 result = await call(given)
-                await given.run_sync(lambda _: _finish(given.sync_session, now))
-                hooks[:] = [hook.function for hook in now.hooks]
+                await given.run_sync(lambda _: _finish(given.sync_session, now, hooks))
         return result
 
     again = _Again(options, target)
-    with again.told():
-        result: Any = await AsyncRetrying(**again.policy())(attempt)
-    _raise_all([await _acaught(hook) for hook in hooks])
+    cancelled: asyncio.CancelledError | None = None
+    result: Any = None
+    try:
+        with again.told():
+            result = await AsyncRetrying(**again.policy())(attempt)
+    except asyncio.CancelledError as error:  # there are hooks if it came after COMMIT
+        cancelled = error
+    _raise_all([cancelled, *[await _acaught(hook) for hook in hooks]])
     return result
 
 
@@ -486,10 +489,21 @@ def _told_first(now: _Running, transaction: SessionTransaction) -> Iterator[None
         raise first from first.__cause__
 
 
-def _finish(given: Session, now: _Running) -> None:
-    """Commit, unless the transaction was rolled back and the function went on."""
+def _finish(given: Session, now: _Running, hooks: list[Callable[[], Any]]) -> None:
+    """Commit, unless the transaction was rolled back and the function went on.
+
+    *hooks* are then those to be called, also when the task is cancelled while the connection goes
+    back to its pool.
+    """
     _settle(given, now, now.transaction)
     _let_go(given, now.transaction)
+    if now.hooks:
+
+        @event.listens_for(given, "after_commit")
+        def note(session: Session) -> None:
+            if not session.in_nested_transaction():
+                hooks[:] = [hook.function for hook in now.hooks]
+
     given.commit()
 
 
@@ -718,21 +732,26 @@ def _caught(hook: Callable[[], Any]) -> Exception | None:
     return None
 
 
-async def _acaught(hook: Callable[[], Any]) -> Exception | None:
+async def _acaught(hook: Callable[[], Any]) -> Exception | asyncio.CancelledError | None:
     try:
         result = hook()
         if inspect.isawaitable(result):
             await result
-    except Exception as error:  # noqa: BLE001 - the others have their turn
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the others have their turn
         return error
     return None
 
 
-def _raise_all(results: Iterable[Exception | None]) -> None:
-    errors = [error for error in results if error is not None]
+def _raise_all(results: Iterable[Exception | asyncio.CancelledError | None]) -> None:
+    """Raise what hooks raised; that their task was cancelled goes on in any case."""
+    found = [error for error in results if error is not None]
+    errors = [error for error in found if isinstance(error, Exception)]
     for error in errors:
         error.add_note("It was raised by a function of rx.on_commit: the transaction is committed.")
-    if len(errors) > 1:
-        raise ExceptionGroup("Functions of rx.on_commit failed", errors)
-    if errors:
-        raise errors[0]
+    several = ExceptionGroup("Functions of rx.on_commit failed", errors) if errors[1:] else None
+    raised = several or next(iter(errors), None)
+    cancelled = next((e for e in found if isinstance(e, asyncio.CancelledError)), None)
+    if cancelled is not None:
+        raise cancelled from raised
+    if raised is not None:
+        raise raised

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import MetaData, text
+from sqlalchemy import MetaData, event, text
 from sqlmodel import Session
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -279,6 +279,52 @@ def test_an_asynchronous_hook_is_awaited() -> None:
     assert seen == [1]
     with pytest.raises(BadArgument, match="not asynchronous"):
         untyped(lambda _: rx.on_commit(hook))()
+
+
+def test_the_other_hooks_are_called_when_the_task_is_cancelled_in_one() -> None:
+    seen: list[str] = []
+
+    async def wait() -> None:
+        seen.append("cancelled")
+        await asyncio.sleep(60)
+
+    async def hook() -> None:
+        await asyncio.sleep(0)
+        seen.append("asynchronous")
+
+    def fail() -> None:
+        raise KeyError
+
+    @rx.transaction
+    async def work(session: AsyncSession) -> None:
+        for function in (wait, hook, fail, lambda: seen.append("synchronous")):
+            rx.on_commit(function)
+
+    async def main() -> None:
+        async with asyncio.timeout(0.2):
+            await work()
+
+    with pytest.raises(TimeoutError) as raised:
+        asyncio.run(main())
+    assert seen == ["cancelled", "asynchronous", "synchronous"]
+    cancelled = raised.value.__cause__
+    assert isinstance(cancelled, asyncio.CancelledError)
+    assert isinstance(cancelled.__cause__, KeyError)
+
+
+def test_hooks_are_called_when_the_task_is_cancelled_after_the_commit() -> None:
+    seen: list[int] = []
+
+    @rx.transaction
+    async def work(session: AsyncSession) -> None:
+        await session.scalar(ONE)
+        task: Any = asyncio.current_task()
+        event.listen(session.sync_session, "after_commit", lambda _: task.cancel())
+        rx.on_commit(lambda: seen.append(1))
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(work())
+    assert seen == [1]
 
 
 def test_a_hook_may_begin_a_transaction() -> None:
