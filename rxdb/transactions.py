@@ -151,6 +151,7 @@ class _Running:
     is_async: bool
     hooks: list[_Hook] = field(default_factory=list)
     follows_savepoints: bool = False
+    is_guarded: bool = True
     errors: list[DatabaseError] = field(default_factory=list)
     """What the database refused, whether the function let it through or not."""
     doomed: BaseException | None = None
@@ -453,7 +454,8 @@ def _begun(given: Any, options: _Options, target: Target) -> Iterator[_Running]:
     @event.listens_for(sync, "after_begin")
     def note(session: Session, transaction: object, connection: Connection) -> None:
         watch(connection, now.errors)
-        vars(connection).update(dict.fromkeys(ENDS, _refuse))
+        own: Any = connection
+        own.commit = own.rollback = _refuse
 
     sync.expire_on_commit = False  # the session ends with COMMIT, and results outlive it
     _guard(sync, now.transaction)
@@ -464,7 +466,7 @@ def _begun(given: Any, options: _Options, target: Target) -> Iterator[_Running]:
     finally:
         _running.reset(token)
         now.errors.clear()  # they hold the connection, which holds this list
-        _let_go(sync, now.transaction)
+        _let_go(sync, now)
 
 
 @contextmanager
@@ -496,7 +498,7 @@ def _finish(given: Session, now: _Running, hooks: list[Callable[[], Any]]) -> No
     back to its pool.
     """
     _settle(given, now, now.transaction)
-    _let_go(given, now.transaction)
+    _let_go(given, now)
     if now.hooks:
 
         @event.listens_for(given, "after_commit")
@@ -527,28 +529,30 @@ def _settle(given: Session, now: _Running, transaction: SessionTransaction, kept
         given.execute(select(1))
 
 
-ENDS = ("commit", "rollback")
-CLOSES = ("close", "invalidate", "reset")
-"""The methods by which a function would end what belongs to :func:`transaction`: the first of a
-session, its transaction and its connection, the others of a session, and one of a transaction."""
-
-
 def _guard(given: Session, transaction: SessionTransaction) -> None:
     """Refuse what ends the transaction, while its function runs.
 
-    As attributes of these two objects: a listener of SQLAlchemy's costs more, and is not told which
+    By attributes of these two objects: a listener of SQLAlchemy's costs more, and is not told which
     transaction is meant while a savepoint is open. SQLAlchemy itself calls none of these methods
     before the end.
     """
-    for one in (given, transaction):
-        vars(one).update(dict.fromkeys((*ENDS, *CLOSES), _refuse))
-    vars(given)["begin"] = partial(_begin, given)
+    own: Any
+    for own in (given, transaction):
+        own.commit = own.rollback = own.close = _refuse
+    own = given
+    own.invalidate = own.reset = _refuse
+    own.begin = partial(_begin, given)
 
 
-def _let_go(given: Session, transaction: SessionTransaction) -> None:
-    for one in (given, transaction):
-        for name in (*ENDS, *CLOSES, "begin"):
-            vars(one).pop(name, None)
+def _let_go(given: Session, now: _Running) -> None:
+    if not now.is_guarded:
+        return
+    now.is_guarded = False
+    own: Any
+    for own in (given, now.transaction):
+        del own.commit, own.rollback, own.close
+    own = given
+    del own.invalidate, own.reset, own.begin
 
 
 def _refuse(*_: object, **__: object) -> None:
