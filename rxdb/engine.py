@@ -50,6 +50,9 @@ QUERY = re.compile(r"\s*(SELECT|SHOW|EXPLAIN|DESCRIBE)\b(?!.*\bINTO\b)", re.IGNO
 MOST_ANSWERS = 256
 """How many URLs, folders and environments are remembered."""
 
+AUTOCOMMIT = "AUTOCOMMIT"
+"""SQLAlchemy's word for a connection on which each statement is a transaction of its own."""
+
 SNAPSHOT = "rxdb_snapshot"
 """What the record of a connection is marked with while it holds a snapshot."""
 
@@ -371,7 +374,7 @@ def _fresh_reads(target: Target) -> dict[str, Any]:
         return {}
     if target.dialect.is_pooled(target):
         return {}
-    return {"isolation_level": "AUTOCOMMIT"}
+    return {"isolation_level": AUTOCOMMIT}
 
 
 def _prepare(engine: Engine, target: Target, options: dict[str, Any]) -> None:
@@ -404,10 +407,32 @@ def _ask_for_password(engine: Engine, ask: Callable[[], str]) -> None:
 def _spare_the_rollback(engine: Engine) -> None:
     """End no transaction where there is none: it takes MySQL's drivers two round trips.
 
-    SQLAlchemy has ``skip_autocommit_rollback`` for this, from 2.0.43 on.
+    There is one after all where an isolation level was asked for. SQLAlchemy has
+    ``skip_autocommit_rollback`` for this, from 2.0.43 on.
     """
     dialect: Any = engine.dialect  # this engine's own
-    dialect.do_rollback = dialect.do_commit = lambda connection: None  # noqa: ARG005
+    set_level = dialect.set_isolation_level
+    in_transactions: set[int] = set()
+    """The driver's connections; a new one, which may be at the same place, is taken out first."""
+
+    def set_isolation_level(connection: object, level: str) -> None:
+        if level == AUTOCOMMIT:
+            set_level(connection, level)
+            in_transactions.discard(id(connection))
+        else:
+            in_transactions.add(id(connection))
+            set_level(connection, level)
+
+    def where_one_began(end: Callable[[Any], None]) -> Callable[[Any], None]:
+        def end_it(connection: Any) -> None:
+            if in_transactions and id(connection.dbapi_connection) in in_transactions:
+                end(connection)
+
+        return end_it
+
+    dialect.set_isolation_level = set_isolation_level
+    dialect.do_rollback = where_one_began(dialect.do_rollback)
+    dialect.do_commit = where_one_began(dialect.do_commit)
 
 
 def _end_snapshots(engine: Engine) -> None:

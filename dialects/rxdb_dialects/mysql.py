@@ -210,18 +210,15 @@ def prepare(engine: Engine, target: Target) -> None:
     """
     from sqlalchemy import event
 
-    from rxdb_dialects._mysql_load import LOADS, LOCAL_FILES
+    from rxdb_dialects._mysql_load import LOADS
 
     statements = (SESSION, READ_ONLY) if target.read_only else (SESSION,)
     mode = target.url.query.get("sslmode", "prefer")
 
-    if not target.read_only and target.driver.name in LOADS:
-
-        @event.listens_for(engine, "do_connect")
-        def allow_loads(
-            dialect: Any, record: object, cargs: list[Any], cparams: dict[str, Any]
-        ) -> None:
-            cparams["client_flag"] = cparams.get("client_flag", 0) | LOCAL_FILES
+    if target.read_only:
+        _repeat_reads_again(engine)
+    elif target.driver.name in LOADS:
+        _allow_loads(engine)
 
     @event.listens_for(engine, "connect")
     def connect(connection: Any, record: object) -> None:
@@ -244,6 +241,29 @@ def prepare(engine: Engine, target: Target) -> None:
         _hang_up_when_cancelled(engine)
     if mode in {"allow", "prefer"}:
         _fall_back_from_tls(engine, NO_TLS.get(target.driver.name, {}))
+
+
+def _allow_loads(engine: Engine) -> None:
+    """Tell the server that this client may be asked for the rows of LOAD DATA LOCAL."""
+    from sqlalchemy import event
+
+    from rxdb_dialects._mysql_load import LOCAL_FILES
+
+    @event.listens_for(engine, "do_connect")
+    def allow(dialect: Any, record: object, cargs: list[Any], cparams: dict[str, Any]) -> None:
+        cparams["client_flag"] = cparams.get("client_flag", 0) | LOCAL_FILES
+
+
+def _repeat_reads_again(engine: Engine) -> None:
+    """Let a snapshot be one also on a connection that was used with another isolation level."""
+    dialect: Any = engine.dialect
+    reset = dialect.reset_isolation_level
+
+    def reset_isolation_level(connection: Any) -> None:
+        reset(connection)
+        run(connection, READ_ONLY)
+
+    dialect.reset_isolation_level = reset_isolation_level
 
 
 def _hang_up_when_cancelled(engine: Engine) -> None:

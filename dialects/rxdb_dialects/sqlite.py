@@ -330,14 +330,22 @@ def prepare(engine: Engine, target: Target) -> None:
         from rxdb_dialects import _sqlite_async
 
         _sqlite_async.interrupt_when_cancelled(engine)
-    if not target.read_only:
-        # On the dialect of this one engine, not in SQLAlchemy's begin event: an error is then
-        # wrapped as SQLAlchemy's own, and no event is dispatched for each transaction.
-        sqlalchemy_dialect: Any = engine.dialect
+    # On the dialect of this one engine, not in SQLAlchemy's begin event: an error is then wrapped
+    # as SQLAlchemy's own, and no event is dispatched for each transaction.
+    sqlalchemy_dialect: Any = engine.dialect
+    if target.read_only:
+        sqlalchemy_dialect.do_begin = begin_to_read
+    else:
         is_async = engine.dialect.is_async
         sqlalchemy_dialect.do_begin = _sqlite_queue.begin_async if is_async else _sqlite_queue.begin
         if not file(target.url):
             keep_memory(engine)
+
+
+def begin_to_read(connection: Any) -> None:
+    """Begin a transaction where an isolation level was asked for; :mod:`sqlite3` would not."""
+    if connection.dbapi_connection.isolation_level is not None:
+        execute(connection, "BEGIN")
 
 
 def set_up(connection: Any, statements: list[str]) -> None:

@@ -178,6 +178,52 @@ def test_a_snapshot_ends_with_its_session(open_session: OpenSession) -> None:
         assert reader.exec(select(Pet.name)).all() == ["Rex"]
 
 
+def isolation(engine: Engine, *levels: str) -> dict[str, str]:
+    """Return the execution options that ask for the first of *levels* that the server knows."""
+    known = engine.dialect.get_isolation_level_values(None)  # type: ignore[arg-type]
+    return {"isolation_level": next(level for level in levels if level in known)}
+
+
+@pytest.mark.needs(Feature.FRESH_READS)
+def test_a_read_only_session_with_an_isolation_level_is_a_transaction_that_ends(
+    open_session: OpenSession, engine: Engine
+) -> None:
+    rx.set_config(rx.Config(engine_options={"pool_size": 2, "pool_timeout": 5}))
+    level = isolation(engine, "REPEATABLE READ", "SERIALIZABLE")
+    for number, end in enumerate(["close", "commit", "rollback"]):
+        with open_session(read_only=True) as reader, open_session() as writer:
+            reader.connection(execution_options=level)
+            assert len(reader.exec(select(Pet.name)).all()) == number
+            writer.add(Pet(number=number, name="Rex"))
+            writer.commit()
+            assert len(reader.exec(select(Pet.name)).all()) == number
+            getattr(reader, end)()
+            assert len(reader.exec(select(Pet.name)).all()) == number + 1
+
+
+@pytest.mark.needs(Feature.FRESH_READS)
+def test_an_isolation_level_ends_with_its_session(
+    open_session: OpenSession, engine: Engine
+) -> None:
+    rx.set_config(rx.Config(engine_options={"pool_size": 2, "pool_timeout": 5}))
+    with open_session() as writer:  # it keeps one of the two connections
+        writer.add(Pet(number=1, name="Rex"))
+        writer.commit()
+        with open_session(read_only=True) as reader:
+            level = isolation(engine, "READ COMMITTED", "READ UNCOMMITTED")
+            reader.connection(execution_options=level).execute(text("SELECT name FROM pet"))
+        with open_session(read_only=True, snapshot=True) as reader:
+            assert reader.exec(select(Pet.name)).all() == ["Rex"]
+            writer.add(Pet(number=2, name="Max"))
+            writer.commit()
+            assert reader.exec(select(Pet.name)).all() == ["Rex"]
+        with open_session(read_only=True) as reader:
+            assert len(reader.exec(select(Pet.name)).all()) == 2
+            writer.add(Pet(number=3, name="Bella"))
+            writer.commit()
+            assert len(reader.exec(select(Pet.name)).all()) == 3
+
+
 @pytest.mark.parametrize("statement", ["DELETE FROM pet", "CREATE TABLE toy (n INTEGER)"])
 def test_a_snapshot_refuses_to_write(open_session: OpenSession, statement: str) -> None:
     with open_session(read_only=True, snapshot=True) as session, pytest.raises(rx.ReadOnly):
