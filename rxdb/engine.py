@@ -408,7 +408,8 @@ def _spare_the_rollback(engine: Engine) -> None:
     """End no transaction where there is none: it takes MySQL's drivers two round trips.
 
     There is one after all where an isolation level was asked for. SQLAlchemy has
-    ``skip_autocommit_rollback`` for this, from 2.0.43 on.
+    ``skip_autocommit_rollback`` for this, from 2.0.43 on. And set no savepoint: servers refuse it
+    there, or forget it at once, and there is nothing that it could take back.
     """
     dialect: Any = engine.dialect  # this engine's own
     set_level = dialect.set_isolation_level
@@ -423,16 +424,24 @@ def _spare_the_rollback(engine: Engine) -> None:
             in_transactions.add(id(connection))
             set_level(connection, level)
 
-    def where_one_began(end: Callable[[Any], None]) -> Callable[[Any], None]:
-        def end_it(connection: Any) -> None:
-            if in_transactions and id(connection.dbapi_connection) in in_transactions:
-                end(connection)
+    def has_begun(connection: Any) -> bool:
+        return bool(in_transactions) and id(connection.dbapi_connection) in in_transactions
 
-        return end_it
+    def where_one_began(end: Callable[[Any], None]) -> Callable[[Any], None]:
+        return lambda connection: end(connection) if has_begun(connection) else None
+
+    def within_one(mark: Callable[[Any, str], None]) -> Callable[[Any, str], None]:
+        def mark_it(connection: Any, name: str) -> None:
+            if connection.info.get(SNAPSHOT) or has_begun(connection.connection):
+                mark(connection, name)
+
+        return mark_it
 
     dialect.set_isolation_level = set_isolation_level
-    dialect.do_rollback = where_one_began(dialect.do_rollback)
-    dialect.do_commit = where_one_began(dialect.do_commit)
+    for name in ("do_commit", "do_rollback"):
+        setattr(dialect, name, where_one_began(getattr(dialect, name)))
+    for name in ("do_savepoint", "do_rollback_to_savepoint", "do_release_savepoint"):
+        setattr(dialect, name, within_one(getattr(dialect, name)))
 
 
 def _end_snapshots(engine: Engine) -> None:

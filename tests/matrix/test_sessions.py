@@ -236,6 +236,37 @@ def test_a_savepoint_in_a_snapshot_sees_the_same(open_session: OpenSession) -> N
         assert session.exec(select(Pet.name)).all() == []
 
 
+@pytest.mark.needs(Feature.FRESH_READS)
+def test_a_nested_block_of_a_read_only_session_ends_as_one_that_writes(
+    open_session: OpenSession, engine: Engine
+) -> None:
+    with open_session(read_only=True) as reader, open_session() as writer:
+        with reader.begin_nested():
+            assert reader.exec(select(Pet.name)).all() == []
+            writer.add(Pet(number=1, name="Rex"))
+            writer.commit()
+            with reader.begin_nested() as inner:
+                assert reader.exec(select(Pet.name)).all() == ["Rex"]  # still no transaction
+                inner.rollback()
+        with suppress(rx.DatabaseError), reader.begin_nested():
+            reader.connection().execute(text("SELECT nothing FROM pet"))
+        assert reader.exec(select(Pet.name)).all() == ["Rex"]
+
+
+@pytest.mark.needs(Feature.SAVEPOINTS)
+@pytest.mark.parametrize("snapshot", [False, True])
+def test_a_savepoint_is_real_where_a_read_only_session_is_a_transaction(
+    open_session: OpenSession, engine: Engine, snapshot: bool
+) -> None:
+    with open_session(read_only=True, snapshot=snapshot) as session:
+        if not snapshot:
+            level = isolation(engine, "REPEATABLE READ", "SERIALIZABLE")
+            session.connection(execution_options=level)
+        with pytest.raises(rx.DatabaseError), session.begin_nested():
+            session.execute(text("SELECT nothing FROM pet"))  # fails all of it on some servers
+        assert session.exec(select(Pet.name)).all() == []
+
+
 def test_a_snapshot_is_for_reading(open_session: OpenSession) -> None:
     with pytest.raises(rx.BadArgument, match=r"rx\.session\(read_only=True, snapshot=True\)"):
         open_session(snapshot=True)

@@ -514,6 +514,28 @@ def test_a_nested_call_is_a_savepoint(transact: Transact, open_session: OpenSess
     assert amounts(open_session) == {1: 11, 2: 11}
 
 
+@pytest.mark.needs(Feature.SAVEPOINTS)
+@pytest.mark.parametrize("level", [None, "SERIALIZABLE"])
+def test_a_nested_call_only_reads_where_the_outermost_does(
+    transact: Transact, level: str | None
+) -> None:
+    def fail(session: Session) -> None:
+        with pytest.raises(rx.ReadOnly):
+            add(session, 1, 100)
+        raise KeyError
+
+    def read(session: Session) -> int:
+        return session.exec(select(Account.amount).where(Account.number == 1)).one()
+
+    def outer(session: Session) -> int:
+        with pytest.raises(KeyError):
+            transact(fail, read_only=True)
+        inner: int = transact(lambda _: transact(read, read_only=True), read_only=True)
+        return inner + read(session)
+
+    assert transact(outer, read_only=True, isolation_level=level) == 20
+
+
 def test_a_nested_call_is_rolled_back_with_the_outermost(
     transact: Transact, open_session: OpenSession
 ) -> None:
