@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from rxdb.errors import NotNullViolation as NotNullViolation
     from rxdb.errors import NotPortable as NotPortable
     from rxdb.errors import OutsideTransaction as OutsideTransaction
+    from rxdb.errors import OwnLock as OwnLock
     from rxdb.errors import PoolTimeout as PoolTimeout
     from rxdb.errors import ReadOnly as ReadOnly
     from rxdb.errors import RebuildFailed as RebuildFailed
@@ -156,6 +157,7 @@ _HOMES = {
         "NotNullViolation",
         "NotPortable",
         "OutsideTransaction",
+        "OwnLock",
         "PoolTimeout",
         "ReadOnly",
         "RebuildFailed",

@@ -306,6 +306,16 @@ class LockTimeout(DatabaseError, TimeoutError):
         )
 
 
+class OwnLock(LockTimeout):
+    """A lock is held by an open session of the very thread or task that waits for it."""
+
+    def sentence(self) -> str:
+        return (
+            "This transaction waits for another one of the same thread or task, which cannot end "
+            "before this one does. End that one first, or do the work in its session."
+        )
+
+
 class StatementTimeout(DatabaseError, TimeoutError):
     """A statement took longer than it may, and was stopped."""
 

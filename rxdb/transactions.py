@@ -38,6 +38,7 @@ from rxdb.errors import (
     DatabaseError,
     Deadlock,
     LockTimeout,
+    OwnLock,
     ReadOnly,
     SerializationFailure,
 )
@@ -703,7 +704,7 @@ class _Again:
         return False
 
     def _is_retryable(self, error: DatabaseError) -> bool:
-        if isinstance(error, ReadOnly) and self.options.read_only:
+        if isinstance(error, OwnLock) or (isinstance(error, ReadOnly) and self.options.read_only):
             return False
         if isinstance(error, (ConnectionLost, Deadlock, LockTimeout, SerializationFailure)):
             return True

@@ -21,12 +21,14 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary, ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from contextvars import Token
     from types import FrameType
 
 BEGIN = "BEGIN IMMEDIATE"
@@ -70,6 +72,12 @@ tries for the second time."""
 CROWDED = 100
 """Transactions for which other processes are then expected again, each time."""
 
+OWN = 0.5
+"""Seconds to wait for a transaction of one's own: see :meth:`Turn.waits_for_itself`."""
+
+OWN_LOCK = "rxdb_own_lock"
+"""The attribute of an error that tells whether it was in vain for that reason."""
+
 WRITER = "writer"
 """Under what a queue keeps whose turn it is."""
 
@@ -88,7 +96,7 @@ class Turn:
 
     __slots__ = (
         *("asked", "begun", "is_queued", "is_up", "name", "patience"),
-        *("queue", "task", "thread", "wake"),
+        *("place", "queue", "task", "thread", "wake"),
     )
 
     def __init__(self, queue: Queue, task: asyncio.Task[Any] | None = None) -> None:
@@ -99,6 +107,7 @@ class Turn:
         self.name, self.thread = thread.name, ref(thread)
         self.task = None if task is None else ref(task)
         self.patience: float | None = None  # seconds, where it had to queue
+        self.place: Token[None] | None = None  # where it began
         self.wake: Callable[[], bool] = bool  # what lets it look whether its turn has come
         self.is_queued = self.is_up = False
 
@@ -106,14 +115,53 @@ class Turn:
         """Leave the queue, and let the next one begin. Once is enough, more do no harm."""
         self.queue.leave(self)
 
+    def begin_here(self) -> None:
+        """Remember the context of the thread or task in which it begins."""
+        self.place = _here.set(None)
+
+    def is_of_here(self) -> bool:
+        """Whether it began in this context: a token can be used in its own only."""
+        if self.place is None:
+            return False
+        try:
+            _here.reset(self.place)
+        except ValueError:
+            return False
+        self.begin_here()
+        return True
+
+    def waits_for_itself(self) -> bool:
+        """Whether who writes cannot come to its end before this one does, as far as one can know.
+
+        That is another session of the same thread or task, or, where this one blocks a thread, that
+        of a task of its event loop. The same thread alone says little: one of a pool may have begun
+        for a request that goes on in another one, while it serves the next. So what counts is the
+        context, which a task has for itself, and so has each call that a web server or
+        ``asyncio.to_thread`` hands to a pool.
+
+        It is not certain. Another thread or task may have been handed that session, and a COMMIT
+        may be under way in aiosqlite's thread. So nobody gives up before OWN is over, and the error
+        says what to do about the former.
+        """
+        writer = self.queue.writer
+        if writer is None or writer is self or not writer.begun:
+            return False
+        blocks_its_loop = self.task is None and writer.task and writer.thread is self.thread
+        return bool(blocks_its_loop) or writer.is_of_here()
+
+    def left(self, patience: float) -> float:
+        """Return for how many seconds more it may wait."""
+        most = min(patience, OWN) if self.waits_for_itself() else patience
+        return self.asked + most - time.monotonic()
+
     def owner(self, asker: Turn) -> str:
         """Name who writes, as *asker* is to know it, and where that is now.
 
         It costs nothing before it is asked for. To write down where each transaction began took
         15 of the 260 microseconds of a session that adds a row and commits.
         """
-        if self.thread is asker.thread and self.task is asker.task:
-            return f"another session of this {'task' if self.task else 'thread'} itself"
+        if (self.thread is asker.thread and self.task is asker.task) or self.is_of_here():
+            return f"another session of this {'task' if asker.task else 'thread'} itself"
         if self.task:
             task = self.task()
             frames = task.get_stack() if task else []
@@ -354,6 +402,7 @@ class Connection(sqlite3.Connection):
         self.end_turn()
 
 
+_here: ContextVar[None] = ContextVar("rxdb_sqlite_here")
 _queues: WeakValueDictionary[str, Queue] = WeakValueDictionary()
 _making = threading.Lock()
 
@@ -394,6 +443,7 @@ def begin(connection: Any) -> None:
         if not queue.enter(turn):
             wait(turn, raw.patience() / 1000)
         raw.execute(BEGIN)
+        turn.begin_here()
     except BaseException:
         raw.end_turn()
         raise
@@ -413,7 +463,7 @@ def wait(turn: Turn, patience: float) -> None:
     turn.patience = patience
     queue.line_up(turn, wake)
     while not queue.follow(turn):
-        left = turn.asked + patience - time.monotonic()
+        left = turn.left(patience)
         if left <= 0:
             raise locked(turn)
         gate.acquire(timeout=queue.nap(turn, left))
@@ -436,6 +486,7 @@ def begin_async(connection: Any) -> None:
         if not queue.enter(turn):
             await_only(wait_async(turn, around))
         await_only(around.execute(BEGIN))
+        turn.begin_here()
     except ValueError as error:  # what aiosqlite says of a closed connection
         raw.end_turn()
         raise sqlite3.OperationalError(str(error)) from error
@@ -461,7 +512,7 @@ async def wait_async(turn: Turn, connection: Any) -> None:
     ((milliseconds,),) = await connection.execute_fetchall("PRAGMA busy_timeout")
     turn.patience = patience = milliseconds / 1000
     while not queue.follow(turn):
-        left = turn.asked + patience - time.monotonic()
+        left = turn.left(patience)
         if left <= 0:
             raise locked(turn)
         with suppress(TimeoutError):
@@ -489,12 +540,18 @@ def locked(turn: Turn) -> sqlite3.OperationalError:
     else:
         since = f"{time.monotonic() - writer.begun:.1f} s"
         who = f"{writer.owner(turn)}, in a transaction that began {since} ago"
+    is_own = turn.waits_for_itself()
+    last = (
+        "or, where another thread or task is to end that session, let that one begin it too"
+        if is_own
+        else f"or wait longer: ?busy_timeout={max(1000, round(waited * 2000))}"
+    )
     error = sqlite3.OperationalError(
         f"database is locked: after {waited:.1f} s it is still written to by {who}. Commit, roll "
-        "back or close that session sooner; open what only reads with read_only=True; or wait "
-        f"longer: ?busy_timeout={max(1000, round(waited * 2000))}"
+        f"back or close that session sooner; open what only reads with read_only=True; {last}"
     )
     error.sqlite_errorcode, error.sqlite_errorname = BUSY, "SQLITE_BUSY"
+    setattr(error, OWN_LOCK, is_own)
     return error
 
 

@@ -39,6 +39,7 @@ from rxdb.errors import (
     ForeignKeyViolation,
     LockTimeout,
     NotNullViolation,
+    OwnLock,
     ReadOnly,
     RxdbError,
     SerializationFailure,
@@ -116,6 +117,7 @@ ERRORS: dict[str | int, type[RxdbError]] = {
     261: LockTimeout,  # SQLITE_BUSY_RECOVERY
     517: SerializationFailure,  # SQLITE_BUSY_SNAPSHOT: another wrote since this one read
     773: LockTimeout,  # SQLITE_BUSY_TIMEOUT
+    "rxdb_own_lock": OwnLock,  # what _sqlite_queue says
     6: LockTimeout,  # SQLITE_LOCKED
     262: LockTimeout,  # SQLITE_LOCKED_SHAREDCACHE
     8: ReadOnly,  # SQLITE_READONLY, what query_only answers
@@ -487,9 +489,12 @@ def is_strict(url: URL) -> bool:
 
 def error_code(error: BaseException) -> str | int | None:
     """Return SQLite's result code, the extended one where there is one; for a CHECK that is there
-    for a column's type, the beginning of its name."""
+    for a column's type, the beginning of its name; and who waits for itself."""
+    from rxdb_dialects._sqlite_queue import OWN_LOCK
     from rxdb_dialects._sqlite_strict import FAILED, PREFIX
 
+    if getattr(error, OWN_LOCK, False):
+        return OWN_LOCK
     if str(error).startswith(FAILED):
         return PREFIX
     code = getattr(error, "sqlite_errorcode", None)

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 from weakref import ref
@@ -566,6 +567,138 @@ def test_a_thread_that_waits_for_itself_is_told_so(url: str) -> None:
         pytest.raises(rx.LockTimeout, match="by another session of this thread itself"),
     ):
         write(f"{url}?busy_timeout=50")
+
+
+def run_again(url: str) -> None:
+    made: Any = rx.transaction(url=url)
+    made(lambda session: session.execute(WRITE))()
+
+
+async def arun_again(url: str) -> None:
+    async def work(session: Any) -> None:
+        await (await session.connection()).execute(WRITE)
+
+    made: Any = rx.transaction(url=url)
+    await made(work)()
+
+
+@pytest.mark.parametrize("waiting", [write, run_again])
+def test_a_thread_that_waits_for_itself_gives_up_soon(
+    url: str, waiting: Callable[[str], None]
+) -> None:
+    began = time.monotonic()
+    with begun(url), pytest.raises(rx.OwnLock, match="or do the work in its session") as caught:
+        waiting(url)
+    assert time.monotonic() - began < 2  # of the five seconds of the busy timeout
+    assert "let that one begin it too" in str(caught.value)
+    assert "?busy_timeout" not in str(caught.value)
+    waiting(url)
+
+
+@pytest.mark.parametrize("waiting", [awrite, arun_again])
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_task_that_waits_for_itself_gives_up_soon(
+    url: str, waiting: Callable[[str], Any], is_async: bool
+) -> None:
+    async def run() -> None:
+        async with rx.asession(url) as session:
+            if is_async:
+                await (await session.connection()).execute(WRITE)
+                await waiting(url)
+            with begun(url):
+                await waiting(url)
+
+    began = time.monotonic()
+    with pytest.raises(rx.OwnLock, match="by another session of this task itself"):
+        asyncio.run(run())
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("waiting", [write, run_again])
+def test_who_blocks_the_event_loop_of_the_writer_gives_up_soon(
+    url: str, queue: _sqlite_queue.Queue, waiting: Callable[[str], None]
+) -> None:
+    async def hold(ended: asyncio.Event) -> None:
+        async with rx.asession(url) as session:
+            await (await session.connection()).execute(WRITE)
+            await ended.wait()
+            await session.commit()
+
+    async def run() -> None:
+        ended = asyncio.Event()
+        task = asyncio.create_task(hold(ended), name="importer")
+        await auntil(lambda: is_written(queue))
+        began = time.monotonic()
+        with pytest.raises(rx.OwnLock, match="by task 'importer', which is now at"):
+            waiting(url)
+        assert time.monotonic() - began < 2
+        ended.set()
+        await task
+        waiting(url)
+
+    asyncio.run(run())
+
+
+def test_who_blocks_the_event_loop_of_the_writer_gets_what_is_being_committed(
+    url: str, queue: _sqlite_queue.Queue
+) -> None:
+    async def run() -> None:
+        async with rx.asession(url) as session:
+            await (await session.connection()).execute(WRITE)
+            commit = asyncio.create_task(session.commit())
+            await asyncio.sleep(0)  # until aiosqlite's thread has it to do
+            write(url)
+            await commit
+
+    asyncio.run(run())
+    assert is_idle(queue)
+
+
+@pytest.mark.parametrize("is_handed_on", [False, True])
+def test_a_thread_waits_for_a_session_that_goes_on_in_another_one(
+    url: str, monkeypatch: pytest.MonkeyPatch, is_handed_on: bool
+) -> None:
+    """A thread of a pool begins for one request, which ends elsewhere, and serves the next."""
+    monkeypatch.setattr(_sqlite_queue, "OWN", 60 if is_handed_on else 0.01)
+    with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
+
+        def end(session: Session) -> None:
+            time.sleep(0.3)
+            session.commit()
+            session.close()
+
+        def call(function: Callable[..., Any], *arguments: Any) -> Any:
+            if is_handed_on:
+                return first.submit(function, *arguments)
+            return first.submit(copy_context().run, function, *arguments)
+
+        session = call(begun, url).result(timeout=20)
+        ending = second.submit(end, session)
+        call(write, url).result(timeout=20)
+        ending.result(timeout=20)
+
+
+def test_a_task_waits_for_a_session_that_another_one_ends(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_sqlite_queue, "OWN", 0.01)
+
+    async def hold(is_begun: asyncio.Event) -> None:
+        async with rx.asession(url) as session:
+            await (await session.connection()).execute(WRITE)
+            is_begun.set()
+            await asyncio.sleep(0.3)
+            await session.commit()
+
+    async def run() -> None:
+        is_begun = asyncio.Event()
+        task = asyncio.create_task(hold(is_begun))
+        await is_begun.wait()
+        await awrite(url)
+        await asyncio.create_task(awrite(url))
+        await task
+
+    asyncio.run(run())
 
 
 def test_who_waits_in_vain_is_told_which_task_writes(url: str, queue: _sqlite_queue.Queue) -> None:
