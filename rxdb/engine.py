@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import sqlalchemy
@@ -29,7 +29,7 @@ from rxdb.pool import AsyncFairPool, FairPool, PoolStatus, status
 from rxdb.url import parse
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Coroutine
 
     from sqlalchemy.engine import Dialect as SQLAlchemyDialect
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -163,6 +163,7 @@ def get_async_engine(
         return kept.engines[key]
     ensure_folder(target, create=create)
     if kept is None:
+        _end_left_behind()
         with _kept.lock:
             kept = _kept.loops.setdefault(loop, _Loop())
         kept.keeper = _dispose_with_loop(kept)
@@ -187,7 +188,8 @@ def stand_in(find: StandIn | None) -> None:
 def dispose() -> None:
     """Close the pooled connections of every engine that rxdb keeps, and forget the engines.
 
-    Those of a running event loop are ended by :func:`adispose` or with their loop.
+    Those of a running event loop are ended by :func:`adispose` or with their loop. Those that a
+    closed one has left behind are ended here.
     """
     with _kept.lock:
         engines = list(_kept.sync.values())
@@ -196,6 +198,7 @@ def dispose() -> None:
         _kept.limits.clear()
     for engine in engines:
         engine.dispose()
+    _end_left_behind()
 
 
 async def adispose() -> None:
@@ -476,6 +479,48 @@ async def _dispose_with_loop(kept: _Loop) -> AsyncGenerator[None]:
         kept.limits.clear()
         for engine in engines:
             await engine.dispose()
+
+
+def _end_left_behind() -> None:
+    """End the connections of loops that were closed, but not their asynchronous generators.
+
+    A loop is not freed either, for its connections know it. The connections are closed in a new
+    one: aiosqlite's thread serves any. A socket whose loop is closed cannot say good-bye; it is
+    closed when it is freed.
+    """
+    with _kept.lock:
+        closed = [_kept.loops.pop(loop) for loop in list(_kept.loops) if loop.is_closed()]
+    engines = [engine.sync_engine for kept in closed for engine in kept.engines.values()]
+    if not engines:
+        return
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        _run(_terminate(engines))
+    else:
+        thread = Thread(target=_run, args=(_terminate(engines),))
+        thread.start()
+        thread.join()
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    """Do what ``asyncio.run`` does, but leave the current event loop of the thread alone."""
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(work)
+    finally:
+        loop.close()
+
+
+async def _terminate(engines: list[Engine]) -> None:
+    from sqlalchemy.util import greenlet_spawn  # noqa: PLC0415 - needs greenlet
+
+    for engine in engines:
+        idle = engine.pool.idle if isinstance(engine.pool, FairPool) else ()
+        for connection in [record.dbapi_connection for record in idle]:
+            with suppress(Exception):
+                await greenlet_spawn(engine.dialect.do_terminate, connection)
+        engine.dispose(close=False)
 
 
 def _forget_after_fork() -> None:

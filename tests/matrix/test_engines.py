@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import subprocess
 import sys
@@ -204,6 +205,45 @@ def test_adispose_ends_the_engines_of_the_loop(url: str) -> None:
         assert rx.get_async_engine(url) is not first
 
     asyncio.run(work())
+
+
+def open_files() -> int:
+    """Count the files and sockets of this process, but for those that only wait to be freed."""
+    gc.collect()
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def another_loop_begins(url: str) -> None:
+    rx.get_async_engine(url)
+
+
+async def dispose_in_a_loop(_: str) -> None:
+    rx.dispose()
+
+
+@own_loop
+@async_driver
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows what is open")
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+@pytest.mark.parametrize("end", [None, another_loop_begins, dispose_in_a_loop])
+def test_what_a_closed_loop_left_behind_is_ended(
+    url: str, end: Callable[[str], Any] | None
+) -> None:
+    async def work() -> None:
+        async with rx.asession(url) as one, rx.asession(url, read_only=True) as other:
+            assert await one.scalar(ONE) == await other.scalar(ONE) == 1
+
+    before = open_files()
+    for _ in range(3):
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(work())
+        loop.close()  # and no loop.shutdown_asyncgens() before
+        left = open_files()
+        if end is None:
+            rx.dispose()
+        else:
+            asyncio.run(end(url))
+        assert open_files() == before < left
 
 
 def test_a_program_ends_by_itself(target: Target) -> None:
