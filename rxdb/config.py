@@ -280,13 +280,7 @@ class Config:
 
     def __post_init__(self) -> None:
         """Refuse a value that can only be a mistake."""
-        for name in ("replica_urls", "models", "targets"):
-            if isinstance(given := getattr(self, name), str):
-                shown = f'"{given}"' if name == "models" else "…"  # a URL may hold a password
-                raise BadConfig(f"Config.{name} is a list. Write: {name}=[{shown}]")
-        for name in ("max_replica_lag", "read_your_writes"):
-            if not getattr(self, name) >= 0:
-                raise BadConfig(f"Config.{name} is a number of seconds. Write: {name}=5")
+        self._refuse_other_types()
         if self.on_outdated_schema not in POLICIES:
             raise BadConfig(
                 f"There is no on_outdated_schema={self.on_outdated_schema!r}. "
@@ -306,6 +300,18 @@ class Config:
             raise BadConfig("Config.engine_options is a dict. Write: engine_options={'echo': True}")
         for target in self.targets:
             _check_backend(target)
+
+    def _refuse_other_types(self) -> None:
+        for name in ("replica_urls", "models", "targets"):
+            if isinstance(given := getattr(self, name), str):
+                shown = f'"{given}"' if name == "models" else "…"  # a URL may hold a password
+                raise BadConfig(f"Config.{name} is a list. Write: {name}=[{shown}]")
+        for name in ("max_replica_lag", "read_your_writes"):
+            if not _is_duration(getattr(self, name)):
+                raise BadConfig(f"Config.{name} is a number of seconds. Write: {name}=5")
+        for name, others in (("comment_statements", ()), ("expire_on_commit", (None,))):
+            if getattr(self, name) not in (True, False, *others):
+                raise BadConfig(f"Config.{name} is True or False. Write: {name}=True")
 
     def __repr__(self) -> str:
         """Name what is set; URLs are left out, for they may hold a password."""

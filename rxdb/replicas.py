@@ -20,8 +20,9 @@ from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 
 from rxdb import config
+from rxdb.dialect import never
 from rxdb.engine import URLLike, find_target, get_async_engine, get_engine
-from rxdb.errors import RxdbError
+from rxdb.errors import BadArgument, RxdbError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -141,6 +142,22 @@ def choose(*, after: str | None = None, is_async: bool = False) -> URLLike | Non
     else:
         chosen.watch(get_engine(chosen.url, read_only=True))
     return chosen.url
+
+
+def check(after: object, *, is_async: bool) -> None:
+    """Raise :class:`rxdb.errors.BadArgument` for what is no position of the configured database."""
+    dialect = find_target(is_async=is_async).dialect
+    try:  # each position has reached itself
+        is_position = isinstance(after, str) and (
+            not after or dialect.has_reached is never or dialect.has_reached(after, after)
+        )
+    except ValueError:
+        is_position = False
+    if not is_position:
+        raise BadArgument(
+            f"after={after!r} is no position of {dialect.title}. Hand over what rx.position() "
+            f"returned after the commit."
+        )
 
 
 def look_at(replica: Replica) -> Standing | None:

@@ -146,9 +146,12 @@ def session(
     revision, and does what ``Config.on_outdated_schema`` says.
 
     Raises what :func:`rxdb.get_engine` raises, :class:`rxdb.errors.BadArgument` for a timeout that
-    makes no sense or that the database does not have and for a *snapshot* that there cannot be, and
-    in a read-only session :class:`rxdb.errors.ReadOnly` for each attempt to write.
+    makes no sense or that the database does not have, for a *snapshot* that there cannot be and for
+    what is no position, and in a read-only session :class:`rxdb.errors.ReadOnly` for each attempt
+    to write.
     """
+    if after is not None:
+        replicas.check(after, is_async=False)
     engine, settings = look_up(url, read_only=read_only)
     is_first = url is None and not startup.is_settled(engine)
     if read_only and url is None and settings.replica_urls and not is_first:
@@ -193,6 +196,8 @@ def asession(
     except ImportError as error:
         raise GreenletMissing.of() from error
 
+    if after is not None:
+        replicas.check(after, is_async=True)
     engine = get_async_engine(url, read_only=read_only)
     settings = config.get_config()
     is_settled = startup.is_settled(engine.sync_engine)

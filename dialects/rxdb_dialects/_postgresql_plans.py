@@ -2,8 +2,8 @@
 
 psycopg prepares what a connection has executed five times, and forgets all of it at each ROLLBACK:
 that may have undone the CREATE or ALTER that a statement needs. A session that reads ends with one,
-so its statements were parsed and planned each time: a session that gets an object by its key took
-608 us instead of 503. Here only a ROLLBACK after an error, or after more than QUERIES, forgets.
+so its statements would be parsed and planned each time. Here only a ROLLBACK after an error, or
+after more than QUERIES, forgets.
 
 PostgreSQL refuses to execute a prepared statement once the type of a column that it returns has
 changed: "cached plan must not change result type". In AUTOCOMMIT, as in a read-only session, there
@@ -72,7 +72,7 @@ def _keeping(rollback: Callable[[Any], None]) -> Callable[[Any], None]:
     from psycopg.pq import TransactionStatus
 
     def keep(connection: Any) -> None:
-        driver = connection.driver_connection
+        driver = getattr(connection, "driver_connection", connection)
         prepared = getattr(driver, "_prepared", None)
         is_fine = driver.pgconn.transaction_status == TransactionStatus.INTRANS
         if prepared is None or not is_fine or getattr(driver, CHANGED, False):

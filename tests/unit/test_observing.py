@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -59,3 +60,10 @@ def test_opentelemetry_sees_statements_and_the_pool() -> None:
 def test_a_threshold_is_a_number_of_seconds(given: object) -> None:
     with pytest.raises(rx.BadConfig, match=r"number of seconds.*Write: slow_statement=0\.5"):
         rx.Config(slow_statement=given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["comment_statements", "expire_on_commit"])
+@pytest.mark.parametrize("given", ["yes", "false", 2, []])
+def test_what_is_neither_true_nor_false_is_refused(name: str, given: Any) -> None:
+    with pytest.raises(rx.BadConfig, match=f"is True or False. Write: {name}=True"):
+        rx.Config(**{name: given})

@@ -155,9 +155,28 @@ def test_tasks_read_from_it_too(lags: Lags, tmp_path: Path) -> None:
     assert asyncio.run(work())[-1] == "a"
 
 
-def test_a_negative_lag_is_refused() -> None:
-    with pytest.raises(rx.BadConfig, match="max_replica_lag=5"):
-        rx.Config(max_replica_lag=-1)
+@pytest.mark.parametrize("name", ["max_replica_lag", "read_your_writes"])
+@pytest.mark.parametrize("value", [-1, float("nan"), "a", None, True])
+def test_what_is_no_number_of_seconds_is_refused(name: str, value: Any) -> None:
+    with pytest.raises(rx.BadConfig, match=f"{name}=5"):
+        rx.Config(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["postgresql", "mysql", "mariadb"])
+@pytest.mark.parametrize("after", ["garbage", "0/", 5])
+@pytest.mark.parametrize("replica_urls", [[], ["replica"]])
+def test_what_is_no_position_is_refused(name: str, after: Any, replica_urls: list[str]) -> None:
+    url = f"{name}://nobody@localhost/nothing"
+    urls = [f"{name}://nobody@localhost/{name}" for name in replica_urls]
+    rx.set_config(rx.Config(db_url=url, replica_urls=urls, on_outdated_schema="ignore"))
+    with pytest.raises(rx.BadArgument, match=r"is no position of .* rx\.position\(\)"):
+        rx.session(read_only=True, after=after)
+
+    async def aread() -> None:
+        rx.asession(read_only=True, after=after)
+
+    with pytest.raises(rx.BadArgument, match=r"is no position of .* rx\.position\(\)"):
+        asyncio.run(aread())
 
 
 SOURCE, OTHER = "3e11fa47-71ca-11e1-9e33-c80aa9429562", "a1b2c3d4-0000-11e1-9e33-c80aa9429562"
