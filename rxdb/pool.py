@@ -7,6 +7,7 @@ handed to whoever has waited longest.
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections import deque
@@ -423,6 +424,20 @@ class AsyncFairPool(FairPool, AsyncAdaptedQueuePool):
 
     def _waiter(self) -> _Waiter:
         return _Task(self)
+
+
+def _is_no_cancellation(record: logging.LogRecord) -> bool:
+    """Whether a log record is worth a traceback.
+
+    SQLAlchemy writes one at ERROR for a task that was cancelled while its connection came back.
+    Nothing is wrong then: the connection is closed and replaced, and the task's owner knows.
+    """
+    import asyncio  # noqa: PLC0415 - is loaded by now
+
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+
+
+logging.getLogger(f"{__name__}.{AsyncFairPool.__name__}").addFilter(_is_no_cancellation)
 
 
 class _Room:

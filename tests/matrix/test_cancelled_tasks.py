@@ -106,7 +106,9 @@ def open_sockets() -> int:
     release(sqlalchemy.__version__) < (2, 0, 46),
     reason="SQLAlchemy before 2.0.46 closes aiosqlite's connection in the task that was cancelled",
 )
-def test_a_cancelled_task_leaves_no_answer_behind(in_loop: Run) -> None:
+def test_a_cancelled_task_leaves_no_answer_behind(
+    in_loop: Run, caplog: pytest.LogCaptureFixture
+) -> None:
     moments = random.Random(20)
 
     async def once(numbers: range, patience: float) -> int:
@@ -139,6 +141,7 @@ def test_a_cancelled_task_leaves_no_answer_behind(in_loop: Run) -> None:
     before = open_sockets()
     in_loop(work)
     assert open_sockets() <= before
+    assert [one for one in caplog.records if one.name.startswith("rxdb.pool")] == []
 
 
 def test_a_cancelled_query_ends_soon(in_loop: Run, target: Target) -> None:
