@@ -102,11 +102,12 @@ def _refuse_few_slashes(text: str) -> None:
     if found is None or not _is_known(found[1].partition("+")[0]):
         return
     scheme, slash, rest = found.groups()
+    is_plain = "@" not in text and ":" not in rest  # nothing that may be a password
     dialect = registry.get(scheme.partition("+")[0])
     if not dialect.file(URL.create(dialect.name, database="app")):
-        place = rest if slash and "@" not in rest else "user:password@host/app"
+        place = rest if slash and is_plain else "user:password@host/app"
         raise BadURL(f"A URL has two slashes after {scheme}:. Write: {scheme}://{place}")
-    path = "app.db" if "@" in rest else rest
+    path = rest if is_plain else "app.db"
     root = f", or for a path from the root: {scheme}:////{path}" if slash else ""
     raise BadURL(f"A URL of a file has three slashes. Write: {scheme}:///{path}{root}")
 
