@@ -351,20 +351,29 @@ def _transposed(rows: list[Any], names: Sequence[Any]) -> list[Sequence[Any]]:
 
 def _awaited(rows: AsyncIterable[Any]) -> Iterator[Any]:
     """Wait for each row of an asynchronous iterable, in the greenlet of an asynchronous session."""
-    from sqlalchemy.util import await_only  # noqa: PLC0415 - needs greenlet
-    from sqlalchemy.util.concurrency import in_greenlet  # noqa: PLC0415
-
-    if not in_greenlet():
+    if not _is_asynchronous():
         raise TypeError(
             f"{type(rows).__name__} is an asynchronous iterable, which needs an asynchronous "
             "session. Use rx.asession(), or give a list: [row async for row in rows]"
         )
+    from sqlalchemy.util import await_only  # noqa: PLC0415 - needs greenlet
+
     iterator = aiter(rows)
     while True:
         try:
             yield await_only(anext(iterator))
         except StopAsyncIteration:
             return
+
+
+def _is_asynchronous() -> bool:
+    """Whether this runs for an asynchronous session, in a greenlet."""
+    try:
+        from sqlalchemy.util.concurrency import in_greenlet  # noqa: PLC0415
+
+        return in_greenlet()
+    except ImportError:  # without greenlet there are none
+        return False
 
 
 def unique_keys(table: Table) -> set[frozenset[Column[Any]]]:
