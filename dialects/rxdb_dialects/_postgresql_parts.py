@@ -18,8 +18,8 @@ def read_parts(dialect: Any) -> None:
 
     class Path(usual):  # type: ignore[misc]  # the class that this engine has
         def literal_processor(self, dialect: Any) -> Any:
-            write = super().literal_processor(dialect)
-            return lambda steps: write(braces(steps))
+            quote: Any = sa.String().dialect_impl(dialect).literal_processor(dialect)
+            return lambda steps: quote(braces(steps))
 
     class Compiler(statements):  # type: ignore[misc]  # the class that this engine has
         def visit_json_getitem_op_binary(self, binary: Any, *arguments: Any, **options: Any) -> str:

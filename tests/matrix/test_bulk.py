@@ -81,7 +81,8 @@ class Noted(rx.Model, table=True):
 class Priced(rx.Model, table=True):
     __tablename__ = "bulk_priced"
 
-    price: Decimal = Field(sa_column=Column(Numeric(10, 2), primary_key=True))
+    # Without autoincrement=False it is a SERIAL with SQLAlchemy 2.0 on PostgreSQL.
+    price: Decimal = Field(sa_column=Column(Numeric(10, 2), primary_key=True, autoincrement=False))
     count: int = 0
 
 

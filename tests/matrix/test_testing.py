@@ -92,6 +92,18 @@ def test_a_read_only_session_refuses_to_write(rx_db):
         session.execute(insert(Hero), {"name": "x"})
     assert names() == []
 
+def test_the_code_ends_rxdb(rx_session):
+    rx_session.add(Hero(name="kept"))
+    rx_session.commit()
+    rx.dispose()
+    assert names() == ["kept"]
+"""
+
+AT_ONCE = """
+from sqlalchemy import insert
+from models import Hero
+from test_ordinary import names
+
 def test_what_is_stored_at_once_stays(rx_engine):
     at_once = rx_engine.execution_options(isolation_level="AUTOCOMMIT")
     with at_once.connect() as connection:
@@ -102,12 +114,6 @@ def test_what_is_stored_at_once_stays(rx_engine):
     with rx_engine.connect() as connection:
         connection.execute(insert(Hero), {"name": "taken back"})
     assert names() == ["kept", "kept too"]
-
-def test_the_code_ends_rxdb(rx_session):
-    rx_session.add(Hero(name="kept"))
-    rx_session.commit()
-    rx.dispose()
-    assert names() == ["kept"]
 """
 
 OWN = """
@@ -205,7 +211,10 @@ def test_a_project_is_tested_without_a_trace(backend: str, project: pytest.Pytes
     expected = 0
     if any(driver.sync for driver in drivers):
         project.makepyfile(test_ordinary=ORDINARY, test_own=OWN)
-        expected += 10
+        expected += 9
+        if Feature.SAVEPOINTS in registry.get(name).features:
+            project.makepyfile(test_at_once=AT_ONCE)
+            expected += 1
     if any(driver.asynchronous for driver in drivers):
         project.makepyfile(test_asynchronous=ASYNCHRONOUS)
         expected += 4
