@@ -668,26 +668,19 @@ EXAMPLES = [
         model(value(String(9)), partial(Index, "ix_a", "value")),
         only_create,
     ),
-    example(
-        "checked-column",
-        "a foreign key that sets NULL",
-        Model((*child(ondelete="SET NULL").parts, check("value > 0")), others=(PARENT,)),
-        Model((*child().parts, check("value > 0")), others=(PARENT,)),
-        refer,
-    ),
-    example(
-        "checked-column",
-        "a foreign key that cascades",
-        Model((*child(ondelete="CASCADE").parts, check("value > 0")), others=(PARENT,)),
-        Model((*child().parts, check("value > 0")), others=(PARENT,)),
-        refer,
-    ),
-    example(
-        "checked-column",
-        "a foreign key that cascades updates",
-        Model((*child(onupdate="CASCADE").parts, check("value > 0")), others=(PARENT,)),
-        Model((*child().parts, check("value > 0")), others=(PARENT,)),
-        refer,
+    *(
+        example(
+            "checked-column",
+            f"a foreign key with {action}",
+            Model((*changed.parts, check("value > 0")), others=(PARENT,)),
+            Model((*child().parts, check("value > 0")), others=(PARENT,)),
+            refer,
+        )
+        for action, changed in (
+            ("ON DELETE SET NULL", child(ondelete="SET NULL")),
+            ("ON DELETE CASCADE", child(ondelete="CASCADE")),
+            ("ON UPDATE CASCADE", child(onupdate="CASCADE")),
+        )
     ),
     example(
         "checked-column",

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 STEP = re.compile(r'\[(\d+)\]|\.("(?:[^"\\]|\\.)*")', re.DOTALL)
 """A position, or a key as JSON writes a text."""
@@ -43,6 +46,40 @@ def write_with_dollar(dialect: Any) -> None:
 
     kinds = (sa.JSON.JSONIndexType, sa.JSON.JSONPathType)
     dialect.colspecs = {**dialect.colspecs, **{kind: own(kind) for kind in kinds}}
+
+
+def as_it_is(binary: Any) -> Any:
+    """Look for a part as SQLAlchemy does."""
+    return binary
+
+
+def as_written(text: str, type_: Any) -> str:
+    """Leave what SQLAlchemy writes."""
+    return text
+
+
+def read_parts(
+    dialect: Any,
+    *,
+    sought: Callable[[Any], Any] = as_it_is,
+    written: Callable[[str, Any], str] = as_written,
+) -> None:
+    """Let the statements of one engine look for another expression where one asks for a part of a
+    document, or write it in another way, of which they are told the type."""
+    statements: Any = dialect.statement_compiler
+
+    class Compiler(statements):  # type: ignore[misc]  # the class that this engine has
+        def visit_json_getitem_op_binary(self, binary: Any, *arguments: Any, **options: Any) -> str:
+            usual = super().visit_json_getitem_op_binary
+            return written(usual(sought(binary), *arguments, **options), binary.type)
+
+        def visit_json_path_getitem_op_binary(
+            self, binary: Any, *arguments: Any, **options: Any
+        ) -> str:
+            usual = super().visit_json_path_getitem_op_binary
+            return written(usual(sought(binary), *arguments, **options), binary.type)
+
+    dialect.statement_compiler = Compiler
 
 
 def part(document: str | None, path: str) -> str | None:

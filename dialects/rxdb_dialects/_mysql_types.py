@@ -12,7 +12,7 @@ import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from rxdb_dialects._json_paths import write_with_dollar
+from rxdb_dialects import _json_paths
 from rxdb_dialects._values import refuse_odd_numbers
 
 if TYPE_CHECKING:
@@ -43,35 +43,21 @@ def keep_meaning(dialect: Any, url: URL) -> None:
     dialect.type_compiler_instance = dialect.type_compiler = types
     dialect.ddl_compiler = compiler(dialect.ddl_compiler)
     dialect.colspecs = {**dialect.colspecs, sa.Numeric: numeric()}
-    dialect.statement_compiler = statements(dialect.statement_compiler)
-    write_with_dollar(dialect)
+    _json_paths.read_parts(dialect, written=as_truth)
+    _json_paths.write_with_dollar(dialect)
     refuse_odd_numbers(dialect)
     _mysql_moments.keep_meaning(dialect)
     refuse_nul(dialect)
 
 
-def statements(usual: Any) -> Any:
-    """Return what writes statements; a part of a document that is not there is no truth value."""
+def as_truth(text: str, type_: Any) -> str:
+    """Let what is no truth value be NULL, as a part of a document that is not there."""
     import sqlalchemy as sa
 
-    class Statements(usual):  # type: ignore[misc]  # the class that this engine has
-        def visit_json_getitem_op_binary(self, binary: Any, *arguments: Any, **options: Any) -> str:
-            found: str = super().visit_json_getitem_op_binary(binary, *arguments, **options)
-            return self._truth(found, binary.type)
-
-        def visit_json_path_getitem_op_binary(
-            self, binary: Any, *arguments: Any, **options: Any
-        ) -> str:
-            found: str = super().visit_json_path_getitem_op_binary(binary, *arguments, **options)
-            return self._truth(found, binary.type)
-
-        def _truth(self, found: str, type_: Any) -> str:
-            end = " ELSE false END"
-            if not isinstance(type_, sa.Boolean) or not found.endswith(end):
-                return found
-            return f"{found.removesuffix(end)} WHEN false THEN false END"
-
-    return Statements
+    end = " ELSE false END"
+    if not isinstance(type_, sa.Boolean) or not text.endswith(end):
+        return text
+    return f"{text.removesuffix(end)} WHEN false THEN false END"
 
 
 def refuse_nul(dialect: Any) -> None:

@@ -5,40 +5,29 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from rxdb_dialects import _json_paths
 from rxdb_dialects._comparisons import widen
-from rxdb_dialects._json_paths import braces
 
 
 def read_parts(dialect: Any) -> None:
     """Find every key, and read whole numbers of 64 bits, as everywhere."""
     import sqlalchemy as sa
 
-    statements: Any = dialect.statement_compiler
     usual: Any = dialect.colspecs.get(sa.JSON.JSONPathType, sa.JSON.JSONPathType)
 
     class Path(usual):  # type: ignore[misc]  # the class that this engine has
         def literal_processor(self, dialect: Any) -> Any:
             quote: Any = sa.String().dialect_impl(dialect).literal_processor(dialect)
-            return lambda steps: quote(braces(steps))
-
-    class Compiler(statements):  # type: ignore[misc]  # the class that this engine has
-        def visit_json_getitem_op_binary(self, binary: Any, *arguments: Any, **options: Any) -> str:
-            return str(super().visit_json_getitem_op_binary(wide(binary), *arguments, **options))
-
-        def visit_json_path_getitem_op_binary(
-            self, binary: Any, *arguments: Any, **options: Any
-        ) -> str:
-            binary = wide(binary)
-            return str(super().visit_json_path_getitem_op_binary(binary, *arguments, **options))
+            return lambda steps: quote(_json_paths.braces(steps))
 
     def wide(binary: Any) -> Any:
         if type(binary.type) is not sa.Integer:
             return binary
-        found = binary._clone()  # noqa: SLF001
-        found.type = sa.BigInteger()
-        return found
+        changed = binary._clone()  # noqa: SLF001 - as SQLAlchemy's own compilers change one
+        changed.type = sa.BigInteger()
+        return changed
 
-    dialect.statement_compiler = Compiler
+    _json_paths.read_parts(dialect, sought=wide)
     dialect.colspecs = {**dialect.colspecs, sa.JSON.JSONPathType: Path}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rxdb_dialects._json_paths import write_with_dollar
+from rxdb_dialects import _json_paths
 from rxdb_dialects._sqlite_decimals import OF_NUMBER, has_text
 
 PART = "rxdb_json_part"
@@ -13,34 +13,20 @@ PART = "rxdb_json_part"
 
 def read_parts(dialect: Any) -> None:
     """Let a number in a document be the decimal that it is written as, and find every key."""
-    statements: Any = dialect.statement_compiler
+    import sqlalchemy as sa
 
-    class Compiler(statements):  # type: ignore[misc]  # the class that this engine has
-        def visit_json_getitem_op_binary(self, binary: Any, *arguments: Any, **options: Any) -> str:
-            found = super().visit_json_getitem_op_binary(self._found(binary), *arguments, **options)
-            return self._decimal(found, binary.type)
+    def found(binary: Any) -> Any:
+        if not getattr(binary.right.type, "has_quote", False):
+            return binary
+        changed = binary._clone()  # noqa: SLF001 - as SQLAlchemy's own compilers change one
+        changed.left = getattr(sa.func, PART)(binary.left, binary.right)
+        changed.right = sa.literal_column("'$'")
+        return changed
 
-        def visit_json_path_getitem_op_binary(
-            self, binary: Any, *arguments: Any, **options: Any
-        ) -> str:
-            binary = self._found(binary)
-            found = super().visit_json_path_getitem_op_binary(binary, *arguments, **options)
-            return self._decimal(found, binary.type)
+    def decimal(text: str, type_: Any) -> str:
+        if not has_text(type_, dialect) or OF_NUMBER in text:
+            return text  # SQLAlchemy 2.1 comes by twice, for a CAST and for what is in it
+        return f"{OF_NUMBER}({text}, {'NULL' if type_.scale is None else type_.scale})"
 
-        def _found(self, binary: Any) -> Any:
-            import sqlalchemy as sa
-
-            if not getattr(binary.right.type, "has_quote", False):
-                return binary
-            found = binary._clone()  # noqa: SLF001
-            found.left = getattr(sa.func, PART)(binary.left, binary.right)
-            found.right = sa.literal_column("'$'")
-            return found
-
-        def _decimal(self, found: str, type_: Any) -> str:
-            if not has_text(type_, self.dialect) or OF_NUMBER in found:
-                return found  # SQLAlchemy 2.1 comes by twice, for a CAST and for what is in it
-            return f"{OF_NUMBER}({found}, {'NULL' if type_.scale is None else type_.scale})"
-
-    dialect.statement_compiler = Compiler
-    write_with_dollar(dialect)
+    _json_paths.read_parts(dialect, sought=found, written=decimal)
+    _json_paths.write_with_dollar(dialect)

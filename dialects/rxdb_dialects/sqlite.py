@@ -108,8 +108,6 @@ OPTIONS = URI_OPTIONS | {
     *PRAGMAS,
 }
 
-SQLITE_BUSY = 5
-
 SUFFIXES = (".db", ".db3", ".s3db", ".sqlite", ".sqlite3")
 
 ERRORS: dict[str | int, type[RxdbError]] = {
@@ -356,6 +354,8 @@ def set_up(connection: Any, statements: list[str]) -> None:
     Of several that begin a new database's write-ahead log at the same moment SQLite refuses all but
     one at once, without that timeout: each reads already, and would wait for the others to stop.
     """
+    from rxdb_dialects._sqlite_queue import is_busy
+
     try:
         run(connection, *statements)
     except Exception as error:
@@ -374,11 +374,6 @@ def set_up(connection: Any, statements: list[str]) -> None:
             reraise=True,
         )
         again(run, connection, *statements)
-
-
-def is_busy(error: BaseException) -> bool:
-    """Whether another connection holds the lock that was needed."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF == SQLITE_BUSY
 
 
 def teach(connection: Any) -> None:

@@ -151,7 +151,7 @@ class Outer:
             return
         entry.has_written = True
         asked = connection.get_execution_options().get("isolation_level")
-        entry.is_autocommit = asked == "AUTOCOMMIT"
+        entry.is_autocommit = asked == engines.AUTOCOMMIT
         for later in self.entries[self.entries.index(entry) + 1 :]:
             later.holds_others = True
 

@@ -348,6 +348,13 @@ def test_a_deadlock_that_was_swallowed_is_not_stored_by_half(
     assert amounts(open_session) == {1: 10, 2: 10}
 
 
+def within(
+    transact: Transact, part: Callable[[Session], None], *, nested: bool
+) -> Callable[[Session], object]:
+    """Return a function that does a part in a call of its own, or the part itself."""
+    return (lambda _: transact(part)) if nested else part
+
+
 @pytest.mark.parametrize("goes_on", [False, True])
 @pytest.mark.parametrize("nested", [False, True])
 def test_an_error_that_was_swallowed_stores_all_or_is_raised(
@@ -364,14 +371,8 @@ def test_an_error_that_was_swallowed_stores_all_or_is_raised(
         if goes_on:
             add(session, 2, 1)
 
-    def work(session: Session) -> None:
-        if nested:
-            transact(swallow)
-        else:
-            swallow(session)
-
     try:
-        transact(work)
+        transact(within(transact, swallow, nested=nested))
     except rx.UniqueViolation as error:
         assert "nothing is stored" in error.__notes__[0]  # noqa: PT017 - it may also be stored
         assert len(error.__notes__) == 1  # noqa: PT017
@@ -398,14 +399,8 @@ def test_a_flush_that_failed_is_raised_where_it_was_swallowed(
         if goes_on:
             add(session, 2, 1)
 
-    def work(session: Session) -> None:
-        if nested:
-            transact(swallow)
-        else:
-            swallow(session)
-
     with pytest.raises(rx.UniqueViolation) as raised:
-        transact(work)
+        transact(within(transact, swallow, nested=nested))
     assert "nothing is stored" in raised.value.__notes__[0]
     assert amounts(open_session) == {1: 10, 2: 10}
 
