@@ -307,11 +307,8 @@ def test_each_isolation_level_can_be_asked_for(
 
 
 def test_a_reader_that_asks_for_it_sees_one_moment(
-    target: Target, transact: Transact, open_session: OpenSession
+    transact: Transact, open_session: OpenSession
 ) -> None:
-    if not target.dialect.isolation:
-        pytest.skip(f"{target.dialect.name} is asked for it, and not for a snapshot")
-
     def work(session: Session) -> list[int]:
         seen = [session.exec(select(Account.amount).where(Account.number == 1)).one()]
         with open_session() as other:
