@@ -36,7 +36,7 @@ from sqlmodel import Session
 from rxdb import failures, registry
 from rxdb.dialect import Dialect, Feature, Merge
 from rxdb.errors import BadRow, DatabaseError, ReadOnly, UnknownDialect
-from rxdb.rows import Context, Group, Reader, Source, unique_keys
+from rxdb.rows import Context, Converted, Group, Reader, Source, kinds_of, unique_keys
 from rxdb.sessions import ReadOnlySession
 from rxdb.types import UTCDateTime
 
@@ -319,11 +319,14 @@ class _Writer:
 
     def write(self, group: Group) -> None:
         """Write a group, or raise with the position of the row that was refused."""
-        group = self._bound(group)
+        if self.backend and self.backend.write_rows and self._is_plain(group):
+            group.convert = self._converted
         try:
             with self.savepoint():
                 self._write(group)
         except exc.StatementError as error:
+            if group.convert:
+                group.convert(group)  # raises BadRow where a type refuses a value
             if not self.has_savepoints:
                 _tell(error, self.title, group.positions)
                 raise
@@ -357,19 +360,20 @@ class _Writer:
             except exc.StatementError:
                 self._find(part, None)
 
-    def _bound(self, group: Group) -> Group:
-        """Convert the values as SQLAlchemy's types do, where the backend has a way of its own."""
-        if self.backend is None or self.backend.write_rows is None or not self._is_plain(group):
-            return group
+    def _converted(self, group: Group) -> list[Converted]:
+        """Convert the values as SQLAlchemy's types do."""
+        assert self.backend is not None
         dialect = self.connection.dialect
-        bound: list[Sequence[Any]] = []
+        converted: list[Converted] = []
         for column, values in zip(group.columns, group.raw, strict=True):
+            kinds = kinds_of(values)
             try:
-                bound.append(_converted(column.type, values, dialect, self.backend))
+                found = _converted(column.type, values, kinds, dialect, self.backend)
             except Exception as error:
                 convert = column.type._cached_bind_processor(dialect)  # noqa: SLF001
                 raise _unbindable(convert, values, column, group.positions) from error
-        return Group(group.table, group.columns, group.raw, group.positions, bound)
+            converted.append((found, kinds if found is values else kinds_of(found)))
+        return converted
 
     def _is_plain(self, group: Group) -> bool:
         """Whether each value stands for itself: no SQL around it, and none for a missing one."""
@@ -383,7 +387,7 @@ class _Writer:
 
     def _write(self, group: Group) -> None:
         write = self.backend.write_rows if self.backend else None
-        if not (group.is_bound and write is not None and write(self.connection, group)):
+        if not (group.convert and write is not None and write(self.connection, group)):
             self._by_core(group)
 
     def _by_core(self, group: Group) -> None:
@@ -467,30 +471,37 @@ def _parts(group: Group, size: int = 500) -> Iterator[Group]:
 
 
 def _converted(
-    type_: TypeEngine[Any], values: Sequence[Any], dialect: Any, backend: Dialect
+    type_: TypeEngine[Any],
+    values: Sequence[Any],
+    kinds: frozenset[type],
+    dialect: Any,
+    backend: Dialect,
 ) -> Sequence[Any]:
     """Convert a column as its type converts each value, by one pass in C where one is known.
 
     A type's own conversion is a call of Python or two for each value, half a microsecond each:
     for eight columns that is more than a driver takes for the row.
     """
-    if type(type_) is UTCDateTime and _are_in_utc(values):
+    has_null = type(None) in kinds
+    kinds = kinds - {type(None)}
+    if type(type_) is UTCDateTime and kinds <= {dt.datetime} and _are_in_utc(values):
         type_ = type_.impl_instance  # that is all it looks for
     convert = type_._cached_bind_processor(dialect)  # noqa: SLF001
     if convert is None:
         return values
-    kinds = set(map(type, values))
-    has_null = type(None) in kinds
-    kinds.discard(type(None))
     if type(type_) is Boolean and kinds <= {bool}:
         return values if dialect.supports_native_boolean else list(map(NUMBERS.get, values))
-    quick = backend.bind_columns(type_, dialect).get(kinds.pop()) if len(kinds) == 1 else None
+    quick = backend.bind_columns(type_, dialect).get(*kinds) if len(kinds) == 1 else None
     if quick is not None:
         with suppress(Exception):  # one of the values, which is found below
             if not has_null:
                 return quick(values)
-            known = iter(quick([value for value in values if value is not None]))
-            return [None if value is None else next(known) for value in values]
+            known = [value for value in values if value is not None]
+            found = quick(known)
+            if found is known:
+                return values
+            each = iter(found)
+            return [None if value is None else next(each) for value in values]
     return list(map(convert, values))
 
 
@@ -499,10 +510,8 @@ NUMBERS = {False: 0, True: 1}
 
 
 def _are_in_utc(values: Sequence[Any]) -> bool:
-    """Whether the values are datetimes with the zone that they are kept in, or None."""
-    given = list(filter(None, values))
-    is_datetime = set(map(type, given)) <= {dt.datetime}
-    return is_datetime and all(map(is_, map(attrgetter("tzinfo"), given), repeat(dt.UTC)))
+    """Whether all datetimes that are not None have the zone that they are kept in."""
+    return all(map(is_, map(attrgetter("tzinfo"), filter(None, values)), repeat(dt.UTC)))
 
 
 def _unbindable(

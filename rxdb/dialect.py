@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from rxdb.errors import DriverBroken, DriverTooOld
 
@@ -317,8 +317,7 @@ def no_conversions(type_: TypeEngine[Any], dialect: object) -> Conversions:
     return {}
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Rows:
+class Rows(Protocol):
     """Some rows that are to be inserted, column by column."""
 
     table: Table
@@ -327,8 +326,22 @@ class Rows:
     columns: tuple[Column[Any], ...]
     """The columns they give."""
 
-    values: list[Sequence[Any]]
-    """For each column the values of all rows, as the driver takes them."""
+    @property
+    def values(self) -> list[Sequence[Any]]:
+        """For each column the values of all rows, as the driver takes them.
+
+        They are converted when they are asked for. Raises :class:`rxdb.errors.BadRow` for a value
+        that its type refuses.
+        """
+
+    @property
+    def kinds(self) -> list[frozenset[type]]:
+        """For each column the types of its values. It raises what ``values`` raises."""
+
+    def __len__(self) -> int: ...
+
+    def part(self, start: int, stop: int) -> Rows:
+        """Return some of the rows, of which nothing is converted yet."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ A look for NULL, a default or a type's conversion is then one pass over a list.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 from operator import itemgetter
@@ -16,7 +16,6 @@ from pydantic_core import PydanticUndefined
 from sqlalchemy import Column, PrimaryKeyConstraint, Table, UniqueConstraint, inspect
 from sqlmodel import SQLModel
 
-from rxdb.dialect import Rows
 from rxdb.errors import BadRow, suggest
 
 if TYPE_CHECKING:
@@ -24,12 +23,16 @@ if TYPE_CHECKING:
 
 Source = Iterable[Any] | AsyncIterable[Any]
 
+Converted = tuple[Sequence[Any], frozenset[type]]
+"""The values of a column, as the driver takes them, and their types."""
+
 _Alike = tuple[Sequence[str], list[Sequence[Any]]]
 """The columns that rows give, and the values of each."""
 
 
-class Group(Rows):
-    """Rows that give the same columns, and where they stand among all."""
+class Group:
+    """Rows that give the same columns, and where they stand among all; they are ``dialect.Rows``
+    once it is known how their values are converted."""
 
     def __init__(
         self,
@@ -37,21 +40,37 @@ class Group(Rows):
         columns: Sequence[Column[Any]],
         values: list[Sequence[Any]],
         positions: Sequence[int],
-        bound: list[Sequence[Any]] | None = None,
         given: Sequence[Column[Any]] = (),
     ) -> None:
-        super().__init__(table=table, columns=tuple(columns), values=bound or [])
-        self.raw, self.positions, self.is_bound = values, positions, bound is not None
+        self.table, self.columns = table, tuple(columns)
+        self.raw, self.positions = values, positions
         self.given = tuple(given)  # by the rows themselves; the others are defaults
+        self.convert: Callable[[Group], list[Converted]] | None = None
 
     def __len__(self) -> int:
         return len(self.positions)
 
     def part(self, start: int, stop: int) -> Group:
-        """Return some of the rows."""
+        """Return some of the rows, of which nothing is converted yet."""
         raw = [values[start:stop] for values in self.raw]
-        bound = [values[start:stop] for values in self.values] if self.is_bound else None
-        return Group(self.table, self.columns, raw, self.positions[start:stop], bound)
+        part = Group(self.table, self.columns, raw, self.positions[start:stop])
+        part.convert = self.convert
+        return part
+
+    @cached_property
+    def _converted(self) -> list[Converted]:
+        assert self.convert is not None
+        return self.convert(self)
+
+    @property
+    def values(self) -> list[Sequence[Any]]:
+        """For each column the values of all rows, as the driver takes them."""
+        return [values for values, _ in self._converted]
+
+    @property
+    def kinds(self) -> list[frozenset[type]]:
+        """For each column the types of its values."""
+        return [kinds for _, kinds in self._converted]
 
     def parameters(self) -> list[dict[str, Any]]:
         """Return the rows as SQLAlchemy takes them."""
@@ -347,6 +366,11 @@ def _transposed(rows: list[Any], names: Sequence[Any]) -> list[Sequence[Any]]:
     beside 60,000 rows in memory it took four times as long.
     """
     return [list(map(itemgetter(name), rows)) for name in names]
+
+
+def kinds_of(values: Sequence[Any]) -> frozenset[type]:
+    """Return the types of values."""
+    return frozenset(map(type, values))
 
 
 def _awaited(rows: AsyncIterable[Any]) -> Iterator[Any]:

@@ -15,7 +15,7 @@ from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
 from rxdb_dialects import _text_rows
-from rxdb_dialects._text_rows import FORMATS, each, without_zone
+from rxdb_dialects._text_rows import FORMATS, PIECE, each, without_zone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -55,7 +55,7 @@ TEXTS: Mapping[type, Format] = {
 
 def write_rows(connection: Connection, rows: Rows) -> bool:
     """Load the rows, or insert them as the driver packs many rows into one statement."""
-    if len(rows.values[0]) >= FEW and can_load(connection) and load(connection, rows):
+    if len(rows) >= FEW and can_load(connection) and load(connection, rows):
         return True
     prepare = connection.dialect.identifier_preparer
     names = ", ".join(prepare.quote(column.name) for column in rows.columns)
@@ -90,16 +90,13 @@ def load(connection: Connection, rows: Rows) -> bool:
     types = [column.type._unwrapped_dialect_impl(dialect) for column in rows.columns]  # noqa: SLF001
     if any(isinstance(type_, BIT | sa.types.NullType) for type_ in types):
         return False
-    text = _text_rows.write((values, TEXTS) for values in rows.values)
-    if text is None:
-        return False
+    text = Text(rows, [isinstance(type_, sa.LargeBinary) for type_ in types])
     prepare = dialect.identifier_preparer
     names, sets = [], []
-    for number, (column, values) in enumerate(zip(rows.columns, rows.values, strict=True)):
+    for number, (column, is_binary) in enumerate(zip(rows.columns, text.binary, strict=True)):
         name = prepare.quote(column.name)
-        is_bytes = bytes in set(map(type, values))
-        names.append(f"@rxdb_{number}" if is_bytes else name)
-        sets += [f"{name} = UNHEX(@rxdb_{number})"] if is_bytes else []
+        names.append(f"@rxdb_{number}" if is_binary else name)
+        sets += [f"{name} = UNHEX(@rxdb_{number})"] if is_binary else []
     statement = (
         f"LOAD DATA LOCAL INFILE '{NAME.decode()}' INTO TABLE {prepare.format_table(rows.table)} "
         f"CHARACTER SET utf8mb4 ({', '.join(names)}){' SET ' if sets else ''}{', '.join(sets)}"
@@ -107,7 +104,7 @@ def load(connection: Connection, rows: Rows) -> bool:
     found: list[tuple[int, int]] = []
 
     def send(cursor: object, statement: str) -> None:
-        found.append(_sent(connection, statement, text))
+        found.append(_sent(connection, statement, iter(text)))
 
     savepoint = connection.begin_nested()
     try:
@@ -120,11 +117,48 @@ def load(connection: Connection, rows: Rows) -> bool:
         connection.invalidate()  # it was left in the midst of an answer
         raise
     written, warned = found[0]
-    if warned or written != len(rows.values[0]):
+    if text.error or warned or written != len(rows):
         savepoint.rollback()
+        if isinstance(text.error, Exception):
+            raise text.error
         return False
     savepoint.commit()
     return True
+
+
+class Text:
+    """The rows as text in pieces, each of which is converted while the server works on the one
+    before.
+
+    Where that fails it ends, so that the server answers, and ``error`` tells what there was.
+    """
+
+    def __init__(self, rows: Rows, binary: list[bool]) -> None:
+        self.rows, self.binary = rows, binary
+        self.error: Exception | bool = False
+        """What a value raised; True where one has no format."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        for start in range(0, len(self.rows), PIECE):
+            try:
+                piece = self._piece(self.rows.part(start, start + PIECE))
+            except Exception as error:  # noqa: BLE001 - it is raised when the server has answered
+                self.error = error
+                return
+            if piece is None:
+                self.error = True
+                return
+            yield piece
+
+    def _piece(self, rows: Rows) -> bytes | None:
+        formats: list[Format] = []
+        for values, kinds, is_binary in zip(rows.values, rows.kinds, self.binary, strict=True):
+            if (bytes in kinds) != is_binary and kinds != {type(None)}:
+                return None
+            if (format_ := _text_rows.format_of(values, kinds, TEXTS)) is None:
+                return None
+            formats.append(format_)
+        return _text_rows.lines(rows.values, formats)
 
 
 def _sent(connection: Connection, statement: str, text: Iterator[bytes]) -> tuple[int, int]:

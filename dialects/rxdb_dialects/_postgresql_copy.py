@@ -70,7 +70,7 @@ def write_rows(connection: Connection, rows: Rows) -> bool:
     INSERT."""
     dialect: Any = connection.dialect
     copy = (ASYNC_COPIES if dialect.is_async else COPIES).get(dialect.driver)
-    if copy is None or len(rows.values[0]) < FEW:
+    if copy is None or len(rows) < FEW:
         return False
     return by_binary(connection, rows) or by_text(connection, rows, copy)
 
@@ -84,11 +84,11 @@ def by_binary(connection: Connection, rows: Rows) -> bool:
     from sqlalchemy import exc
 
     dialect: Any = connection.dialect
-    if dialect.driver != "psycopg" or dialect.is_async or len(rows.values[0]) < MANY:
+    if dialect.driver != "psycopg" or dialect.is_async or len(rows) < MANY:
         return False
     if any(map(is_document, rows.columns, repeat(dialect))):
         return False
-    kinds = [set(map(type, values)) - {type(None)} for values in rows.values]
+    kinds = [some - {type(None)} for some in rows.kinds]
     if not is_fast() or any(len(some) > 1 or not some <= BINARY.keys() for some in kinds):
         return False
     statement, names, table = statement_of(connection, rows)
@@ -133,7 +133,7 @@ def is_fast() -> bool:
     return pq.__impl__ != "python"
 
 
-def is_exact(kinds: set[type], type_: int, values: Sequence[Any]) -> bool:
+def is_exact(kinds: frozenset[type], type_: int, values: Sequence[Any]) -> bool:
     """Whether all values of a column, of the one type of Python in *kinds*, fit its type."""
     if any(type_ not in BINARY[kind] for kind in kinds):
         return False
@@ -162,11 +162,9 @@ def by_text(connection: Connection, rows: Rows, copy: Any) -> bool:
     import sqlalchemy as sa
 
     dialect: Any = connection.dialect
-    columns = []
-    for column, values in zip(rows.columns, rows.values, strict=True):
-        type_ = column.type._unwrapped_dialect_impl(dialect)  # noqa: SLF001
-        columns.append((values, BOOLEANS if isinstance(type_, sa.Boolean) else TEXTS))
-    text = _text_rows.write(columns)
+    types = [column.type._unwrapped_dialect_impl(dialect) for column in rows.columns]  # noqa: SLF001
+    formats = [BOOLEANS if isinstance(type_, sa.Boolean) else TEXTS for type_ in types]
+    text = _text_rows.write(rows, formats)
     if text is None:
         return False
     statement, _, _ = statement_of(connection, rows)

@@ -25,13 +25,14 @@ def write_rows(connection: Connection, rows: Rows) -> bool:
     """Insert them; the same text again is a statement that the driver has prepared."""
     prepare = connection.dialect.identifier_preparer
     names = ", ".join(prepare.quote(column.name) for column in rows.columns)
-    width, count = len(rows.columns), len(rows.values[0])
+    width, count = len(rows.columns), len(rows)
     one = f"({', '.join('?' * width)})"
     begin = f"INSERT INTO {prepare.format_table(rows.table)} ({names}) VALUES "  # noqa: S608 - quoted
     size = max(1, PARAMETERS // width)
     text = begin + ", ".join([one] * size)
+    columns = rows.values
     for start in range(0, count, size):
-        parts = [values[start : start + size] for values in rows.values]
+        parts = [values[start : start + size] for values in columns]
         if (some := len(parts[0])) < size:
             text = begin + ", ".join([one] * some)
         flat: list[Any] = [None] * (width * some)

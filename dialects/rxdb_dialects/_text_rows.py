@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from rxdb.dialect import Rows
+
     Format = Callable[[Sequence[Any]], Iterable[str]]
     Send = Callable[[Any, str], None]
 
@@ -88,17 +90,18 @@ def texts(values: Sequence[str | None]) -> Format | None:
     return iter
 
 
-def format_of(values: Sequence[Any], formats: Mapping[type, Format]) -> Format | None:
+def format_of(
+    values: Sequence[Any], kinds: frozenset[type], formats: Mapping[type, Format]
+) -> Format | None:
     """Return how a column is written, or None where a value has a type that has no format."""
-    kinds = set(map(type, values))
     has_null = type(None) in kinds
-    kinds.discard(type(None))
+    kinds = kinds - {type(None)}
     if kinds == {str}:
         found = texts(values)
     elif len(kinds) > 1:
         found = each(str) if kinds <= NUMBERS else None
     else:
-        found = formats.get(kinds.pop()) if kinds else iter
+        found = formats.get(*kinds) if kinds else iter
     return nullable(found) if found and has_null else found
 
 
@@ -112,24 +115,28 @@ def nullable(format_: Format) -> Format:
     return write
 
 
-def write(columns: Iterable[tuple[Sequence[Any], Mapping[type, Format]]]) -> Iterator[bytes] | None:
+def write(rows: Rows, formats: Iterable[Mapping[type, Format]]) -> Iterator[bytes] | None:
     """Return all rows as text, in pieces, or None where a value has no format.
 
-    Each column comes with the formats of its values.
+    *formats* are those of each column.
     """
-    found: list[tuple[Sequence[Any], Format]] = []
-    for values, formats in columns:
-        if (format_ := format_of(values, formats)) is None:
+    found: list[Format] = []
+    for values, kinds, known in zip(rows.values, rows.kinds, formats, strict=True):
+        if (format_ := format_of(values, kinds, known)) is None:
             return None
-        found.append((values, format_))
-    return _pieces(found)
+        found.append(format_)
+    return _pieces(rows, found)
 
 
-def _pieces(columns: Sequence[tuple[Sequence[Any], Format]]) -> Iterator[bytes]:
-    for start in range(0, len(columns[0][0]), PIECE):
-        stop = start + PIECE
-        written = [format_(values[start:stop]) for values, format_ in columns]
-        yield ("\n".join(map("\t".join, zip(*written, strict=True))) + "\n").encode()
+def _pieces(rows: Rows, formats: Sequence[Format]) -> Iterator[bytes]:
+    for start in range(0, len(rows), PIECE):
+        yield lines([values[start : start + PIECE] for values in rows.values], formats)
+
+
+def lines(columns: Sequence[Sequence[Any]], formats: Sequence[Format]) -> bytes:
+    """Return rows as text, with each column in its format."""
+    written = [format_(values) for values, format_ in zip(columns, formats, strict=True)]
+    return ("\n".join(map("\t".join, zip(*written, strict=True))) + "\n").encode()
 
 
 def execute(connection: Connection, statement: str, send: Send) -> None:

@@ -288,6 +288,17 @@ def test_a_row_that_cannot_be_read_is_named(session: Session, case: str) -> None
     assert names(session) == []
 
 
+@pytest.mark.needs(Feature.SAVEPOINTS)
+def test_a_value_refused_when_others_are_sent_is_named(session: Session) -> None:
+    rows: list[dict[str, Any]] = [{"number": n} for n in range(1200)]
+    rx.bulk_insert(session, Thing, [{"number": -1, "name": "before"}])
+    rows[1111]["made"] = dt.datetime(2026, 1, 1)  # noqa: DTZ001 - that is what is wrong
+    rows = [{"made": dt.datetime(2026, 1, 1, tzinfo=dt.UTC), **row} for row in rows]
+    with pytest.raises(rx.BadRow, match="made of row 1111, "):
+        rx.bulk_insert(session, Thing, rows)
+    assert names(session) == ["before"]
+
+
 def test_a_text_that_not_every_server_keeps_is_named(session: Session) -> None:
     rows = list(dictionaries(60))
     rows[41]["name"] = "a\0b"
