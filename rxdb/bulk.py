@@ -35,7 +35,7 @@ from sqlmodel import Session
 
 from rxdb import failures, registry
 from rxdb.dialect import Dialect, Feature, Merge
-from rxdb.errors import BadRow, DatabaseError, ReadOnly, UnknownDialect
+from rxdb.errors import BadArgument, BadRow, DatabaseError, ReadOnly, UnknownDialect
 from rxdb.rows import Context, Converted, Group, Reader, Source, kinds_of, unique_keys
 from rxdb.sessions import ReadOnlySession
 from rxdb.types import UTCDateTime
@@ -556,7 +556,10 @@ def _all_or_nothing(session: Session, connection: Connection, writer: _Writer) -
         try:
             yield
         except BaseException:
-            session.rollback()
+            try:
+                session.rollback()
+            except BadArgument:  # in rx.transaction, which fails then whatever its function does
+                connection.get_transaction().rollback()  # type: ignore[union-attr]
             raise
         return
     savepoint = connection.begin_nested()

@@ -101,6 +101,34 @@ def test_what_it_did_is_stored_and_what_it_returns_is_returned(
     assert amounts(open_session) == {1: 7, 2: 10}
 
 
+REFUSED = [{"number": 3, "amount": 1}, {"number": 4, "wrong": 1}]
+
+
+def test_many_rows_of_which_one_is_refused_roll_everything_back(
+    transact: Transact, open_session: OpenSession
+) -> None:
+    def work(session: Session) -> None:
+        add(session, 1, -3)
+        rx.bulk_insert(session, Account, REFUSED, batch=1)
+
+    with pytest.raises(rx.BadRow):
+        transact(work)
+    assert amounts(open_session) == {1: 10, 2: 10}
+
+
+def test_no_part_of_many_rows_is_stored_when_the_function_goes_on(
+    transact: Transact, open_session: OpenSession
+) -> None:
+    def work(session: Session) -> None:
+        add(session, 1, -3)
+        with suppress(rx.BadRow):
+            rx.bulk_insert(session, Account, REFUSED, batch=1)
+
+    with suppress(exc.SQLAlchemyError):  # where the call cannot be rolled back alone
+        transact(work)
+    assert amounts(open_session) in [{1: 7, 2: 10}, {1: 10, 2: 10}]
+
+
 def test_an_error_rolls_everything_back_and_is_not_repeated(
     transact: Transact, open_session: OpenSession
 ) -> None:
