@@ -361,7 +361,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("loads", nargs="*", metavar="LOAD", help=", ".join(known))
-    parser.add_argument("--rounds", type=int, default=3, help="how often; 3 where not given")
+    parser.add_argument("--rounds", type=int, default=5, help="how often; 5 where not given")
     parser.add_argument("--seconds", type=float, default=1.5, help="of each run; 1.5")
     options = parser.parse_args()
     if unknown := set(options.loads) - set(known):

@@ -250,6 +250,8 @@ class Queueing:
             return
         turn, self.will_look = self.turns[number], self.will_look - {number}
         is_next = self.queue.waiting[0] is turn and self.queue.writer is None
+        if _sqlite_queue.GAP and self.queue._is_expected(time.monotonic()):
+            is_next = False
         assert self.queue.follow(turn) == is_next
         if is_next:
             self.begin(number)
@@ -282,10 +284,11 @@ class Queueing:
             assert any(self.turns[number] is first for number in self.will_look)
 
 
+@pytest.mark.parametrize("gap", [0, math.inf])
 def test_whatever_happens_somebody_writes_and_nobody_waits_for_ever(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, gap: float
 ) -> None:
-    bounds = {"STAY": math.inf, "ROUND": math.inf, "MOST_TURNS": 4, "EXPECTED": 2}
+    bounds = {"STAY": math.inf, "ROUND": math.inf, "MOST_TURNS": 4, "EXPECTED": 2, "GAP": gap}
     for name, value in bounds.items():
         monkeypatch.setattr(_sqlite_queue, name, value)
     for seed in range(300):
