@@ -190,7 +190,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("works", nargs="*", metavar="WORK", help="insert, upsert, memory")
-    parser.add_argument("--rounds", type=int, default=3, help="how often; 3 where not given")
+    parser.add_argument("--rounds", type=int, default=5, help="how often; 5 where not given")
     parser.add_argument("--rows", type=int, default=ROWS, help=f"{ROWS} where not given")
     options = parser.parse_args()
     works = options.works or [*CASES, "memory"]
@@ -219,11 +219,8 @@ def main() -> int:
     memory = _table(head, peaks)
     print(memory)
     if not options.works and len(known) == len(SERVERS) and options.rows == ROWS:
-        text = "\n\n".join(
-            [versions(), runner.markdown(outcomes), "### The most memory of the process", memory]
-        )
-        runner.write(PAGE, "bulk", text)
-        print(f"Written: {PAGE.relative_to(CHECKOUT)}")
+        more = ["### The most memory of the process", memory]
+        runner.publish(PAGE, "bulk", versions(), outcomes, more)
     return 0
 
 

@@ -281,8 +281,7 @@ def main() -> int:
         ]
     runner.show(outcomes)
     if not options.works and len(known) > 1:
-        runner.write(PAGE, "migrations", f"{versions(known)}\n\n{runner.markdown(outcomes)}")
-        print(f"Written: {PAGE.relative_to(CHECKOUT)}")
+        runner.publish(PAGE, "migrations", versions(known), outcomes)
     return 0
 
 

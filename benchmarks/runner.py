@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -316,6 +317,48 @@ def markdown(outcomes: Sequence[Outcome]) -> str:
 def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---", *["---:" if head is DETAILS else "---"] * (len(head) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def publish(
+    page: Path, part: str, said: str, outcomes: Sequence[Outcome], more: Sequence[str] = ()
+) -> None:
+    """Write a part of a page: what is *said* first, the plot, all tables, and *more*."""
+    picture = page.parent / "plots" / f"{part}.svg"
+    plot(outcomes, picture)
+    shows = f"![Each ratio, its middle half and its goal](plots/{picture.name})"
+    write(page, part, "\n\n".join([said, shows, markdown(outcomes), *more]))
+    print(f"Written: docs/{page.name}, docs/plots/{picture.name}")
+
+
+def plot(outcomes: Sequence[Outcome], picture: Path) -> None:
+    """Draw the ratio of each goal, with the middle half, and where it is to be at most."""
+    plt = drawing()
+    every = [(outcome, goal) for outcome in outcomes for goal in outcome.case.goals][::-1]
+    figure, axis = plt.subplots(figsize=(11, 0.6 + 0.3 * len(every)), layout="constrained")
+    for place, (outcome, goal) in enumerate(every):
+        found = outcome.ratio(goal)
+        colour = "tab:green" if outcome.is_met(goal) else "tab:red"
+        axis.plot([found.low, found.high], [place, place], color=colour, linewidth=4, alpha=0.4)
+        axis.plot(found.median, place, "o", color=colour)
+        axis.plot(goal.at_most, place, "|", color="black", markersize=12)
+    labels = [f"{o.case.title}: {g.contestant} / {g.peer}" for o, g in every]
+    axis.set_yticks(range(len(every)), labels, fontsize=8)
+    axis.set_xscale("log")
+    axis.set_xlabel("ratio of the times, logarithmic; the line is the goal: at most")
+    axis.grid(axis="x", alpha=0.3)
+    save(figure, picture)
+
+
+def drawing() -> Any:
+    """Return matplotlib, which gives the same file for the same picture, with texts as texts."""
+    import_module("matplotlib").rcParams.update({"svg.hashsalt": "rxdb", "svg.fonttype": "none"})
+    return import_module("matplotlib.pyplot")
+
+
+def save(figure: Any, picture: Path) -> None:
+    """Write a picture."""
+    picture.parent.mkdir(exist_ok=True)
+    figure.savefig(picture, metadata={"Date": None})
 
 
 def write(page: Path, part: str, text: str) -> None:

@@ -41,7 +41,7 @@ WAIT = 0.005
 SECONDS = 1.5
 """How long the threads run."""
 
-THREADS_ROUNDS = 5
+THREADS_ROUNDS = 9
 """At most: each of its contestants takes SECONDS in each round."""
 
 FEWER = 5
@@ -354,8 +354,7 @@ def main() -> int:
         ]
     runner.show(outcomes)
     if not options.works and len(known) > len(SERVERS):
-        runner.write(PAGE, "sessions", f"{versions(known)}\n\n{runner.markdown(outcomes)}")
-        print(f"Written: {PAGE}")
+        runner.publish(PAGE, "sessions", versions(known), outcomes)
     return 0
 
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from importlib import import_module, metadata
+from importlib import metadata
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -308,9 +308,7 @@ def show(title: str, head: Sequence[str], lines: Sequence[Sequence[str]]) -> Non
 
 def plot(measured: Mapping[str, tuple[Load, Results]]) -> None:
     """Draw commits per second and the slowest transaction of each contestant."""
-    mpl, plt = import_module("matplotlib"), import_module("matplotlib.pyplot")
-    mpl.rcParams["svg.hashsalt"] = "rxdb"  # the same picture gives the same file
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+    figure, axes = runner.drawing().subplots(1, 2, figsize=(11, 4.2), layout="constrained")
     parts: tuple[tuple[Any, str, Callable[[Figures], float]], ...] = (
         (axes[0], "commits per second", lambda one: one.rate),
         (axes[1], "slowest transaction, ms (logarithmic)", lambda one: one.slowest * 1000),
@@ -326,8 +324,7 @@ def plot(measured: Mapping[str, tuple[Load, Results]]) -> None:
         axis.set_xticks([n + 0.3 for n in range(len(measured))], list(measured), rotation=30)
     axes[1].set_yscale("log")
     axes[0].legend(frameon=False)
-    PLOT.parent.mkdir(exist_ok=True)
-    figure.savefig(PLOT, metadata={"Date": None})
+    runner.save(figure, PLOT)
 
 
 def page(measured: Mapping[str, tuple[Load, Results]], rounds: int, seconds: float) -> str:
