@@ -58,16 +58,27 @@ GAP = 0.001
 """Seconds between two transactions of a thread that is expected: a look in between cuts no stay
 short."""
 
-LONGEST_PAUSE = 0.012
-"""Seconds on average between two tries of who waits for a process that comes again and again, and
-is met between two of its transactions once in a few tries. So each stays for a while: code and data
-are in the caches of its processor. With 0.008 four processes were less than 0.8 times as fast as
-one alone."""
+LONGEST_PAUSE = 0.038
+"""Seconds on average between two rounds of tries of who waits for a process that comes again and
+again. So each stays for a while: code and data are in the caches of its processor, and the first
+transaction takes twice as long as the later ones. With 0.012 four processes were hardly more than
+0.8 times as fast as one alone (``benchmarks/sqlite_load.py``)."""
 
 SHORTEST_PAUSE = 0.0002
-"""Seconds between two tries, at the least: where the other process writes now and then."""
+"""Seconds between two rounds, at the least: where the other process writes now and then."""
 
-AGEING = 0.03
+TRIES = 8
+"""Tries in a round, GLANCE apart: one of them meets that process between two transactions. With one
+try in a round, who was unlucky a few times in a row waited twice as long as most."""
+
+GLANCE = 0.0001
+"""Seconds between two tries of a round, to which the system adds about half as much."""
+
+JITTER = 0.25
+"""The part of a pause by which it is longer or shorter by chance, so that no two stay in step. More
+makes no stay longer, and the longest waits a third longer."""
+
+AGEING = 0.15
 """Seconds of waiting after which the pauses are half as long; after twice as many, a fifth: nobody
 waits for long by bad luck, or because others write for long and leave short gaps. SQLite's own
 pauses grow to 0.1 s instead (``sqliteDefaultBusyCallback``)."""
@@ -302,12 +313,13 @@ class Queue:
                     self.waiting.remove(first)
 
     def next_pause(self, waited: float) -> float:
-        """Return the seconds until the next try, by chance, so that two do not try in step."""
-        most = 2 * self.pause / (1 + (waited / AGEING) ** 2)
-        return max(SHORTEST_PAUSE, random.random() * most)  # noqa: S311
+        """Return the seconds until the next round."""
+        pause = self.pause / (1 + (waited / AGEING) ** 2)
+        chance = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
+        return max(SHORTEST_PAUSE, pause * chance)
 
     def learn(self, tries: int) -> None:
-        """Find out how long other processes stay: after how many tries one got in."""
+        """Find out how long other processes stay: whether a first try after a pause got in."""
         if tries == 1:
             self.pause = max(SHORTEST_PAUSE, self.pause / 2)
         elif tries:
@@ -387,7 +399,8 @@ class Connection(sqlite3.Connection):
                         raise locked(turn) from None
                     turn.queue.crowded = CROWDED
                     tries += 1
-                    time.sleep(turn.queue.next_pause(waited))
+                    is_new_round = tries % TRIES == 1  # the first try was one by itself
+                    time.sleep(turn.queue.next_pause(waited) if is_new_round else GLANCE)
                 else:
                     turn.queue.learn(tries)
                     return cursor
