@@ -58,7 +58,7 @@ GAP = 0.001
 """Seconds between two transactions of a thread that is expected: a look in between cuts no stay
 short."""
 
-LONGEST_PAUSE = 0.038
+LONGEST_PAUSE = 0.034
 """Seconds on average between two rounds of tries of who waits for a process that comes again and
 again. So each stays for a while: code and data are in the caches of its processor, and the first
 transaction takes twice as long as the later ones. With 0.012 four processes were hardly more than
@@ -78,7 +78,7 @@ JITTER = 0.25
 """The part of a pause by which it is longer or shorter by chance, so that no two stay in step. More
 makes no stay longer, and the longest waits a third longer."""
 
-AGEING = 0.15
+AGEING = 0.12
 """Seconds of waiting after which the pauses are half as long; after twice as many, a fifth: nobody
 waits for long by bad luck, or because others write for long and leave short gaps. SQLite's own
 pauses grow to 0.1 s instead (``sqliteDefaultBusyCallback``)."""
