@@ -11,6 +11,7 @@ import asyncio
 import datetime as dt
 import warnings
 from contextlib import nullcontext, suppress
+from itertools import pairwise
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,9 @@ PACKET = 65536
 LOCAL_FILES = 128
 """The client's flag without which the server refuses the statement (MySQL manual, "Capabilities
 Flags", CLIENT_LOCAL_FILES). The driver goes on refusing to read files."""
+
+FIRST = 50
+"""Rows of the first piece: the server begins to work a millisecond sooner."""
 
 FEW = 50
 """Fewer rows go by INSERT, which takes fewer round trips."""
@@ -139,9 +143,10 @@ class Text:
         """What a value raised; True where one has no format."""
 
     def __iter__(self) -> Iterator[bytes]:
-        for start in range(0, len(self.rows), PIECE):
+        count = len(self.rows)
+        for start, stop in pairwise([0, *range(FIRST, count, PIECE), count]):
             try:
-                piece = self._piece(self.rows.part(start, start + PIECE))
+                piece = self._piece(self.rows.part(start, stop))
             except Exception as error:  # noqa: BLE001 - it is raised when the server has answered
                 self.error = error
                 return
