@@ -329,10 +329,10 @@ class Queue:
         """Return for how many of the *left* seconds a turn that was woken in vain may sleep.
 
         While a thread stays, whoever is first looks by itself: that thread wakes nobody when it
-        leaves, and may not come again.
+        leaves, and may not come again. Where it has left, that shows soon.
         """
         stays = turn.is_up and time.monotonic() < self.stays_until + LOOK
-        return min(left, LOOK) if stays else left
+        return min(left, LOOK if self.held else GAP) if stays else left
 
 
 class Connection(sqlite3.Connection):
