@@ -67,12 +67,12 @@ transaction takes twice as long as the later ones. With 0.012 four processes wer
 SHORTEST_PAUSE = 0.0002
 """Seconds between two rounds, at the least: where the other process writes now and then."""
 
-TRIES = 8
+TRIES = 5
 """Tries in a round, GLANCE apart: one of them meets that process between two transactions. With one
 try in a round, who was unlucky a few times in a row waited twice as long as most."""
 
-GLANCE = 0.0001
-"""Seconds between two tries of a round, to which the system adds about half as much."""
+GLANCE = 0.0002
+"""Seconds between two tries of a round, to which the system adds some; more often, they hold up who writes."""
 
 JITTER = 0.25
 """The part of a pause by which it is longer or shorter by chance, so that no two stay in step. More
@@ -229,7 +229,7 @@ class Queue:
         self.stays_until = self.left_at = 0.0
         self.turns_left = 0
         self.expected = EXPECTED
-        self.crowded = 0
+        self.crowded = CROWDED  # they may be there already
         self.pause = SHORTEST_PAUSE
         """Seconds, on average, between two tries of who waits for another process."""
 
