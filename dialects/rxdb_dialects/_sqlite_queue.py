@@ -72,7 +72,8 @@ TRIES = 5
 try in a round, who was unlucky a few times in a row waited twice as long as most."""
 
 GLANCE = 0.0002
-"""Seconds between two tries of a round, to which the system adds some; more often, they hold up who writes."""
+"""Seconds between two tries of a round, to which the system adds some; more of them would hold up
+who writes."""
 
 JITTER = 0.25
 """The part of a pause by which it is longer or shorter by chance, so that no two stay in step. More
