@@ -366,13 +366,11 @@ class _Writer:
         dialect = self.connection.dialect
         converted: list[Converted] = []
         for column, values in zip(group.columns, group.raw, strict=True):
-            kinds = kinds_of(values)
             try:
-                found = _converted(column.type, values, kinds, dialect, self.backend)
+                converted.append(_converted(column.type, values, dialect, self.backend))
             except Exception as error:
                 convert = column.type._cached_bind_processor(dialect)  # noqa: SLF001
                 raise _unbindable(convert, values, column, group.positions) from error
-            converted.append((found, kinds if found is values else kinds_of(found)))
         return converted
 
     def _is_plain(self, group: Group) -> bool:
@@ -471,38 +469,49 @@ def _parts(group: Group, size: int = 500) -> Iterator[Group]:
 
 
 def _converted(
-    type_: TypeEngine[Any],
-    values: Sequence[Any],
-    kinds: frozenset[type],
-    dialect: Any,
-    backend: Dialect,
-) -> Sequence[Any]:
+    type_: TypeEngine[Any], values: Sequence[Any], dialect: Any, backend: Dialect
+) -> Converted:
     """Convert a column as its type converts each value, by one pass in C where one is known.
 
     A type's own conversion is a call of Python or two for each value, half a microsecond each:
     for eight columns that is more than a driver takes for the row.
     """
-    has_null = type(None) in kinds
-    kinds = kinds - {type(None)}
-    if type(type_) is UTCDateTime and kinds <= {dt.datetime} and _are_in_utc(values):
-        type_ = type_.impl_instance  # that is all it looks for
     convert = type_._cached_bind_processor(dialect)  # noqa: SLF001
     if convert is None:
-        return values
-    if type(type_) is Boolean and kinds <= {bool}:
+        return values, None
+    kinds = kinds_of(values)
+    found = _converted_at_once(type_, values, kinds, dialect, backend)
+    if found is None:
+        found = list(map(convert, values))
+    return found, kinds if found is values else None
+
+
+def _converted_at_once(
+    type_: TypeEngine[Any],
+    values: Sequence[Any],
+    kinds: frozenset[type],
+    dialect: Any,
+    backend: Dialect,
+) -> Sequence[Any] | None:
+    """Return what the one pass makes of values, or None where each has to be tried."""
+    given = kinds - {type(None)}
+    if type(type_) is UTCDateTime and given <= {dt.datetime} and _are_in_utc(values):
+        type_ = type_.impl_instance  # that is all it looks for
+        if type_._cached_bind_processor(dialect) is None:  # noqa: SLF001
+            return values
+    if type(type_) is Boolean and given <= {bool}:
         return values if dialect.supports_native_boolean else list(map(NUMBERS.get, values))
-    quick = backend.bind_columns(type_, dialect).get(*kinds) if len(kinds) == 1 else None
-    if quick is not None:
-        with suppress(Exception):  # one of the values, which is found below
-            if not has_null:
-                return quick(values)
-            known = [value for value in values if value is not None]
-            found = quick(known)
-            if found is known:
-                return values
-            each = iter(found)
-            return [None if value is None else next(each) for value in values]
-    return list(map(convert, values))
+    quick = backend.bind_columns(type_, dialect).get(*given) if len(given) == 1 else None
+    if quick is None:
+        return None
+    with suppress(Exception):  # one of the values, which is found when each is tried
+        if given == kinds:
+            return quick(values)
+        known = [value for value in values if value is not None]
+        found = quick(known)
+        each = iter(found)
+        return values if found is known else [v if v is None else next(each) for v in values]
+    return None
 
 
 NUMBERS = {False: 0, True: 1}

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 Source = Iterable[Any] | AsyncIterable[Any]
 
-Converted = tuple[Sequence[Any], frozenset[type]]
-"""The values of a column, as the driver takes them, and their types."""
+Converted = tuple[Sequence[Any], frozenset[type] | None]
+"""The values of a column, as the driver takes them, and their types where they are known: to look
+those up takes as long as to check each value does."""
 
 _Alike = tuple[Sequence[str], list[Sequence[Any]]]
 """The columns that rows give, and the values of each."""
@@ -70,7 +71,7 @@ class Group:
     @property
     def kinds(self) -> list[frozenset[type]]:
         """For each column the types of its values."""
-        return [kinds for _, kinds in self._converted]
+        return [kinds_of(values) if kinds is None else kinds for values, kinds in self._converted]
 
     def parameters(self) -> list[dict[str, Any]]:
         """Return the rows as SQLAlchemy takes them."""
