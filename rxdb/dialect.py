@@ -333,15 +333,18 @@ class Rows(Protocol):
         They are converted when they are asked for. Raises :class:`rxdb.errors.BadRow` for a value
         that its type refuses.
         """
+        ...
 
     @property
     def kinds(self) -> list[frozenset[type]]:
         """For each column the types of its values. It raises what ``values`` raises."""
+        ...
 
     def __len__(self) -> int: ...
 
     def part(self, start: int, stop: int) -> Rows:
         """Return some of the rows, of which nothing is converted yet."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import ssl
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from rxdb.dialect import (
@@ -280,7 +281,8 @@ def _hang_up_when_cancelled(engine: Engine) -> None:
     @event.listens_for(engine, "invalidate")
     def invalidate(connection: Any, record: Any, error: BaseException | None) -> None:
         if transport := record.info.get("rxdb_transport"):
-            transport.abort()
+            with suppress(AttributeError):  # Python 3.11.2, where TLS has come to its end already
+                transport.abort()
         connection.driver_connection.close()
 
 

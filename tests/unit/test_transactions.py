@@ -307,7 +307,7 @@ def test_the_other_hooks_are_called_when_the_task_is_cancelled_in_one() -> None:
     with pytest.raises(TimeoutError) as raised:
         asyncio.run(main())
     assert seen == ["cancelled", "asynchronous", "synchronous"]
-    cancelled = raised.value.__cause__
+    cancelled = raised.value.__context__
     assert isinstance(cancelled, asyncio.CancelledError)
     assert isinstance(cancelled.__cause__, KeyError)
 
