@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
     from sqlalchemy.types import TypeEngine
 
-BATCH = 20_000
+BATCH = 10_000
 """Rows that are held at once: some megabytes; more make no way of writing faster."""
 
 ROW = "rxdb_row"
