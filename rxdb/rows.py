@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 Source = Iterable[Any] | AsyncIterable[Any]
 
 Converted = tuple[Sequence[Any], frozenset[type] | None]
-"""The values of a column, as the driver takes them, and their types where they are known: to look
-those up takes as long as to check each value does."""
+"""The values of a column, as the driver takes them, and their types where those are known."""
 
 _Alike = tuple[Sequence[str], list[Sequence[Any]]]
 """The columns that rows give, and the values of each."""

@@ -37,7 +37,7 @@ LOCAL_FILES = 128
 Flags", CLIENT_LOCAL_FILES). The driver goes on refusing to read files."""
 
 FIRST = 50
-"""Rows of the first piece: the server begins to work a millisecond sooner."""
+"""Rows of the first piece: the server begins to work sooner."""
 
 FEW = 50
 """Fewer rows go by INSERT, which takes fewer round trips."""
@@ -156,14 +156,11 @@ class Text:
             yield piece
 
     def _piece(self, rows: Rows) -> bytes | None:
-        formats: list[Format] = []
-        for values, kinds, is_binary in zip(rows.values, rows.kinds, self.binary, strict=True):
+        for kinds, is_binary in zip(rows.kinds, self.binary, strict=True):
             if (bytes in kinds) != is_binary and kinds != {type(None)}:
                 return None
-            if (format_ := _text_rows.format_of(values, kinds, TEXTS)) is None:
-                return None
-            formats.append(format_)
-        return _text_rows.lines(rows.values, formats)
+        formats = _text_rows.formats_of(rows, [TEXTS] * len(self.binary))
+        return None if formats is None else _text_rows.lines(rows.values, formats)
 
 
 def _sent(connection: Connection, statement: str, text: Iterator[bytes]) -> tuple[int, int]:

@@ -60,16 +60,16 @@ short."""
 
 LONGEST_PAUSE = 0.034
 """Seconds on average between two rounds of tries of who waits for a process that comes again and
-again. So each stays for a while: code and data are in the caches of its processor, and the first
-transaction takes twice as long as the later ones. With 0.012 four processes were hardly more than
-0.8 times as fast as one alone (``benchmarks/sqlite_load.py``)."""
+again. So each stays for a while: code and data are in the caches of its processor. With 0.012
+four processes were hardly more than 0.8 times as fast as one alone
+(``benchmarks/sqlite_load.py``)."""
 
 SHORTEST_PAUSE = 0.0002
 """Seconds between two rounds, at the least: where the other process writes now and then."""
 
 TRIES = 5
 """Tries in a round, GLANCE apart: one of them meets that process between two transactions. With one
-try in a round, who was unlucky a few times in a row waited twice as long as most."""
+try in a round, who was unlucky a few times in a row waited for long."""
 
 GLANCE = 0.0002
 """Seconds between two tries of a round, to which the system adds some; more of them would hold up
@@ -77,7 +77,7 @@ who writes."""
 
 JITTER = 0.25
 """The part of a pause by which it is longer or shorter by chance, so that no two stay in step. More
-makes no stay longer, and the longest waits a third longer."""
+makes no stay longer, and the longest waits longer."""
 
 AGEING = 0.12
 """Seconds of waiting after which the pauses are half as long; after twice as many, a fifth: nobody
@@ -232,7 +232,7 @@ class Queue:
         self.expected = EXPECTED
         self.crowded = CROWDED  # they may be there already
         self.pause = SHORTEST_PAUSE
-        """Seconds, on average, between two tries of who waits for another process."""
+        """Seconds, on average, between two rounds of tries of who waits for another process."""
 
     @property
     def writer(self) -> Turn | None:

@@ -120,12 +120,16 @@ def write(rows: Rows, formats: Iterable[Mapping[type, Format]]) -> Iterator[byte
 
     *formats* are those of each column.
     """
-    found: list[Format] = []
-    for values, kinds, known in zip(rows.values, rows.kinds, formats, strict=True):
-        if (format_ := format_of(values, kinds, known)) is None:
-            return None
-        found.append(format_)
-    return _pieces(rows, found)
+    found = formats_of(rows, formats)
+    return None if found is None else _pieces(rows, found)
+
+
+def formats_of(rows: Rows, formats: Iterable[Mapping[type, Format]]) -> list[Format] | None:
+    """Return how each column is written, or None where a value has no format."""
+    columns = zip(rows.values, rows.kinds, formats, strict=True)
+    found = [format_of(values, kinds, known) for values, kinds, known in columns]
+    known_ones = [one for one in found if one is not None]
+    return known_ones if len(known_ones) == len(found) else None
 
 
 def _pieces(rows: Rows, formats: Sequence[Format]) -> Iterator[bytes]:
