@@ -359,7 +359,7 @@ def main() -> int:
     )
     parser.add_argument("loads", nargs="*", metavar="LOAD", help=", ".join(known))
     parser.add_argument("--rounds", type=int, default=5, help="how often; 5 where not given")
-    parser.add_argument("--seconds", type=float, default=1.5, help="of each run; 1.5")
+    parser.add_argument("--seconds", type=float, default=3, help="of each run; 3")
     options = parser.parse_args()
     if unknown := set(options.loads) - set(known):
         parser.error(f"there is no {', '.join(sorted(unknown))}")
