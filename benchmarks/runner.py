@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import os
 import re
 import statistics
@@ -22,7 +23,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.table import Table
@@ -30,6 +31,17 @@ from rich.table import Table
 Work = Callable[[], Any]
 """What is timed. It returns what it found, or a function that finds out when the clock has stopped;
 the runner compares that with what was expected."""
+
+Found = TypeVar("Found")
+
+DISTURBED = 1.2
+"""How many times as long as its shortest time a loop takes where others use the machine."""
+
+LOOP = 100_000
+"""How often the loop turns: 2 to 4 ms."""
+
+SETTLE = 100
+"""How often it runs at first, to find its shortest time."""
 
 PATIENCE = 120
 """Seconds until a program is taken for stuck."""
@@ -103,6 +115,67 @@ def measure(case: Case, warm_up: int = 1) -> Outcome:
             if number >= 0:
                 times[contestant.name].append(seconds)
     return Outcome(case=case, times=times)
+
+
+class Calm:
+    """Waits until nobody else uses the machine, and has a run that was disturbed done again.
+
+    A rented processor is shared: while others use their part, a loop that always does the same
+    takes half as long again for seconds on end, and a transaction twice as long. The loop runs on
+    each processor, before and after a run, whichever contestant's that is.
+    """
+
+    def __init__(self, patience: float) -> None:
+        """Find out how fast the loop can be. *patience* is in seconds, for all runs together."""
+        self.patience = patience
+        self.fastest = math.inf
+        self.runs = self.again = self.disturbed = 0
+        for _ in range(SETTLE):
+            self.is_calm()
+
+    def is_calm(self) -> bool:
+        """Whether the loop is about as fast as ever before, on each processor."""
+        processors = os.sched_getaffinity(0)
+        try:
+            times = [looped(processor) for processor in processors]
+        finally:
+            os.sched_setaffinity(0, processors)
+        self.fastest = min(self.fastest, *times)
+        return max(times) < DISTURBED * self.fastest
+
+    def run(self, work: Callable[[], Found]) -> Found:
+        """Do the work, and again where the machine is not calm after it, while patience lasts."""
+        self.runs += 1
+        while True:
+            begun = time.monotonic()
+            while not self.is_calm() and time.monotonic() < begun + self.patience:
+                time.sleep(0.1)
+            waited = time.monotonic() - begun
+            found = work()
+            if is_calm := self.is_calm():
+                self.patience = max(0, self.patience - waited)
+            else:
+                self.patience = max(0, self.patience - (time.monotonic() - begun))
+            if is_calm or not self.patience:
+                self.disturbed += not is_calm
+                return found
+            self.again += 1
+
+    def __str__(self) -> str:
+        return (
+            f"Of {self.runs} runs {self.disturbed} were disturbed by others on the machine, and "
+            f"count; {self.again} more were, and were done again. Disturbed: a loop that always "
+            f"does the same takes {DISTURBED:g} times its shortest time, or longer, after the run."
+        )
+
+
+def looped(processor: int) -> float:
+    """Return the seconds of a loop on one processor."""
+    os.sched_setaffinity(0, {processor})
+    begun = time.perf_counter()
+    for _ in range(LOOP):
+        pass
+    return time.perf_counter() - begun
 
 
 def turned(contestants: Sequence[Any], number: int) -> list[Any]:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from itertools import count
 from pathlib import Path
@@ -38,6 +39,7 @@ PROCESSES = 4
 ROWS = 1000
 HOT = 10
 """Rows that all writers choose from: what is lost, is lost on hot rows."""
+CALM = "minutes in all to wait for a calm machine, and for runs that others disturbed; 10"
 HEAD_START = 0.3
 """Seconds until the workers begin, all at the same moment."""
 
@@ -219,13 +221,13 @@ Results = dict[str, list[Figures]]
 """For each run of a load, what each round came to."""
 
 
-def measure(bench: Bench, load: Load, rounds: int) -> Results:
+def measure(bench: Bench, load: Load, rounds: int, calm: runner.Calm) -> Results:
     """Run all in turns; each round begins with another one."""
     results: Results = {run.name: [] for run in load.runs}
     for number in range(rounds):
         for name in runner.turned(list(results), number):
             (run,) = (run for run in load.runs if run.name == name)
-            results[name].append(bench.measure(run))
+            results[name].append(calm.run(partial(bench.measure, run)))
     return results
 
 
@@ -327,7 +329,9 @@ def plot(measured: Mapping[str, tuple[Load, Results]]) -> None:
     runner.save(figure, PLOT)
 
 
-def page(measured: Mapping[str, tuple[Load, Results]], rounds: int, seconds: float) -> str:
+def page(
+    measured: Mapping[str, tuple[Load, Results]], rounds: int, seconds: float, calm: runner.Calm
+) -> str:
     """Return what the page says."""
     versions = {
         "Python": platform.python_version(),
@@ -342,6 +346,7 @@ def page(measured: Mapping[str, tuple[Load, Results]], rounds: int, seconds: flo
     parts = [
         ", ".join(f"{name} {version}" for name, version in versions.items()) + ".",
         how,
+        str(calm),
         f"![Commits per second and slowest transaction](plots/{PLOT.name})",
         "### Writers of one SQLite file: goals",
         table(HEAD[1], reached(measured)),
@@ -359,7 +364,8 @@ def main() -> int:
     )
     parser.add_argument("loads", nargs="*", metavar="LOAD", help=", ".join(known))
     parser.add_argument("--rounds", type=int, default=5, help="how often; 5 where not given")
-    parser.add_argument("--seconds", type=float, default=3, help="of each run; 3")
+    parser.add_argument("--seconds", type=float, default=2, help="of each run; 2")
+    parser.add_argument("--calm", type=float, default=10, help=CALM)
     options = parser.parse_args()
     if unknown := set(options.loads) - set(known):
         parser.error(f"there is no {', '.join(sorted(unknown))}")
@@ -367,15 +373,17 @@ def main() -> int:
     with runner.bytecode(), ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rxdb-")))
         bench = Bench(stack, folder, options.seconds)
+        calm = runner.Calm(options.calm * 60)
         for name in options.loads or known:
             load = known[name]
             print(f"{load.title} …", flush=True)
-            measured[name] = (load, measure(bench, load, options.rounds))
+            measured[name] = (load, measure(bench, load, options.rounds, calm))
             show(load.title, HEAD[0], rows(measured[name][1]))
+    print(calm)
     show("Goals: the ratio of the rounds, and the middle half", HEAD[1], reached(measured))
     if not options.loads:
         plot(measured)
-        runner.write(PAGE, "sqlite_load", page(measured, options.rounds, options.seconds))
+        runner.write(PAGE, "sqlite_load", page(measured, options.rounds, options.seconds, calm))
         print(f"Written: {PAGE.relative_to(CHECKOUT)}, {PLOT.relative_to(CHECKOUT)}")
     return 0
 

@@ -27,6 +27,25 @@ def test_each_round_begins_with_another_contestant() -> None:
     assert outcome.times == {"own": [1.0] * 3, "peer": [1.0] * 3}  # the first round is left out
 
 
+@pytest.mark.parametrize(("patience", "runs", "again", "disturbed"), [(60, 2, 1, 0), (0, 1, 0, 1)])
+def test_what_others_disturbed_is_done_again_while_patience_lasts(
+    patience: float, runs: int, again: int, disturbed: int
+) -> None:
+    looks = iter([True, False, True, True])  # before and after each run
+
+    class Watched(runner.Calm):
+        def is_calm(self) -> bool:
+            super().is_calm()
+            return next(looks, True)
+
+    calm = Watched(patience)
+    looks = iter([True, False, True, True])
+    assert calm.run(iter("abc").__next__) == "abc"[runs - 1]
+    assert (calm.again, calm.disturbed) == (again, disturbed)
+    assert f"Of 1 runs {disturbed} were disturbed" in str(calm)
+    assert 0 < calm.fastest < 1
+
+
 def test_the_ratio_is_that_of_pairs_and_not_of_medians() -> None:
     found = runner.ratio([1, 2, 30, 4, 5], [2, 4, 30, 80, 5])
     assert (found.low, found.median, found.high) == (0.5, 0.5, 1)
