@@ -45,8 +45,8 @@ MATRIX = {
     "duckdb": [".[duckdb]"],
 }
 SERVERS = ("postgresql", "mysql", "mariadb")
-PROCESSES = ("clusters", "db_command", "linting", "plugin", "testing")
-"""The unit tests that start many processes."""
+LONG = ("clusters", "db_command", "linting", "plugin", "secrets", "testing")
+"""The unit tests that start many processes, or try many inputs: one Python is enough for them."""
 TWO = "--numprocesses=2"
 """Runs tests in two processes; where nearly all wait for servers or for processes of their own."""
 
@@ -67,9 +67,10 @@ MIGRATED = {
 }
 
 # What is the same with other drivers of a server, and takes long: tried with these only.
+ONE_EACH = {"duckdb", *(pair for pair in MIGRATED if MIGRATED[pair] != END_TO_END)}
 SOME = {
-    "tests/matrix/test_linting.py": {"duckdb", *(p for p in MIGRATED if MIGRATED[p] != END_TO_END)},
-    "tests/matrix/test_testing.py": {"duckdb", *MIGRATED},
+    "tests/matrix/test_linting.py": ONE_EACH,
+    "tests/matrix/test_testing.py": {*ONE_EACH, "postgresql-asyncpg"},
 }
 
 
@@ -94,8 +95,7 @@ def typing(session: nox.Session) -> None:
 def unit(session: nox.Session) -> None:
     """Run the tests that need no server, with every driver."""
     install(session, ".[all,psycopg2,aiomysql]", "test", "mysqlclient-static", "pymssql")
-    # These start a process for each thing that they try; one Python is enough for them.
-    ignored = [f"--ignore=tests/unit/test_{name}.py" for name in PROCESSES]
+    ignored = [f"--ignore=tests/unit/test_{name}.py" for name in LONG]
     pytest(session, "tests/unit", TWO, *(ignored if session.python != PYTHONS[0] else []))
 
 
@@ -129,7 +129,7 @@ def tutorials(session: nox.Session, name: str) -> None:
     """Run every program of SQLModel's tutorial through rxdb, and compare what it prints."""
     install(session, ".[postgresql,mysql,async]", "test", "tutorials")
     start(session, name)
-    pytest(session, "tests/tutorials", f"--backend={name}")
+    pytest(session, "tests/tutorials", f"--backend={name}", TWO)
 
 
 @nox.session

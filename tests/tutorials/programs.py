@@ -121,7 +121,11 @@ def fetch() -> Path:
         with tempfile.TemporaryDirectory(dir=cache) as new:
             with tarfile.open(_download(name, Path(new))) as tar:
                 tar.extractall(new, filter="data")
-            Path(new, name).rename(cache / name)
+            try:
+                Path(new, name).rename(cache / name)
+            except OSError:
+                if not (cache / name).is_dir():  # else another process was faster
+                    raise
     return cache / name
 
 
