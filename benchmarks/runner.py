@@ -126,8 +126,9 @@ class Calm:
     """
 
     def __init__(self, patience: float) -> None:
-        """Find out how fast the loop can be. *patience* is in seconds, for all runs together."""
-        self.patience = patience
+        """Find out how fast the loop can be. *patience* is in seconds, on average for a run."""
+        self.each = patience
+        self.patience = 0.0
         self.fastest = math.inf
         self.runs = self.again = self.disturbed = 0
         for _ in range(SETTLE):
@@ -146,6 +147,7 @@ class Calm:
     def run(self, work: Callable[[], Found]) -> Found:
         """Do the work, and again where the machine is not calm after it, while patience lasts."""
         self.runs += 1
+        self.patience += self.each  # with what earlier runs did not need
         while True:
             begun = time.monotonic()
             while not self.is_calm() and time.monotonic() < begun + self.patience:

@@ -39,7 +39,7 @@ PROCESSES = 4
 ROWS = 1000
 HOT = 10
 """Rows that all writers choose from: what is lost, is lost on hot rows."""
-CALM = "minutes in all to wait for a calm machine, and for runs that others disturbed; 10"
+CALM = "seconds for a run to wait for a calm machine and to do again what others disturbed; 4"
 HEAD_START = 0.3
 """Seconds until the workers begin, all at the same moment."""
 
@@ -365,7 +365,7 @@ def main() -> int:
     parser.add_argument("loads", nargs="*", metavar="LOAD", help=", ".join(known))
     parser.add_argument("--rounds", type=int, default=5, help="how often; 5 where not given")
     parser.add_argument("--seconds", type=float, default=2, help="of each run; 2")
-    parser.add_argument("--calm", type=float, default=10, help=CALM)
+    parser.add_argument("--calm", type=float, default=4, help=CALM)
     options = parser.parse_args()
     if unknown := set(options.loads) - set(known):
         parser.error(f"there is no {', '.join(sorted(unknown))}")
@@ -373,7 +373,7 @@ def main() -> int:
     with runner.bytecode(), ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rxdb-")))
         bench = Bench(stack, folder, options.seconds)
-        calm = runner.Calm(options.calm * 60)
+        calm = runner.Calm(options.calm)
         for name in options.loads or known:
             load = known[name]
             print(f"{load.title} …", flush=True)
