@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session
 
 import rxdb as rx
-from rxdb import Feature, Target
+from rxdb import Feature, Target, sessions
 from rxdb.errors import BadRevision, SchemaOutdated
 from rxdb.migrations import journal, startup
 
@@ -276,9 +276,9 @@ def test_later_sessions_are_plain(url: str, engine: Engine, entered: Entered) ->
     stamp(engine, "b")
     configure(url, "warn")
     with entered() as first:
-        assert type(first) is not Session
+        assert isinstance(first, sessions.FirstSession)
     with entered() as second:
-        assert type(second) is Session
+        assert not isinstance(second, sessions.FirstSession)
 
 
 @pytest.mark.usefixtures("scripts")
@@ -286,7 +286,7 @@ def test_a_session_of_another_database_does_not_look(
     url: str, open_session: Callable[..., Session], said: Say
 ) -> None:
     with open_session(url) as session:
-        assert type(session) is Session
+        assert not isinstance(session, sessions.FirstSession)
     assert said() == []
 
 
