@@ -38,7 +38,7 @@ class Person(rx.Model, table=True):
     active: bool
 
 
-TABLE: sa.Table = Person.__table__  # type: ignore[attr-defined]
+TABLE: sa.Table = Person.__table__  # type: ignore[attr-defined]  # SQLModel's types do not know it
 
 
 def row(number: int) -> tuple[Any, ...]:

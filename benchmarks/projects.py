@@ -134,7 +134,7 @@ def chain(folder: Path) -> int:
         if kind == 0:
             up = [ITEM.format(n=n, more=""), INDEX.format(n=n, name="name")]
             back = [DROP_INDEX.format(n=n, name="name"), DROP_ITEM.format(n=n)]
-        elif kind == 3:  # noqa: PLR2004
+        elif kind == 3:  # noqa: PLR2004 - a kind of revision
             up = [ITEM.format(n=n, more=FOREIGN.format(n=n, parent=n - 1))]
             back = [DROP_ITEM.format(n=n)]
         else:
@@ -145,7 +145,7 @@ def chain(folder: Path) -> int:
                 4: "sa.DateTime(), nullable=True",
             }[kind]
             up, back = [ADD.format(n=n, name=name, type=type_)], [DROP.format(n=n, name=name)]
-            if kind == 4:  # noqa: PLR2004
+            if kind == 4:  # noqa: PLR2004 - the next kind
                 up.append(INDEX.format(n=n, name=name))
                 back.insert(0, DROP_INDEX.format(n=n, name=name))
         write_revision(folder, number, up, back)

@@ -38,7 +38,7 @@ DISTURBED = 1.2
 """How many times as long as its shortest time a loop takes where others use the machine."""
 
 LOOP = 100_000
-"""How often the loop turns: 2 to 4 ms."""
+"""How often the loop turns, which takes a few milliseconds."""
 
 SETTLE = 100
 """How often it runs at first, to find its shortest time."""
@@ -121,8 +121,7 @@ class Calm:
     """Waits until nobody else uses the machine, and has a run that was disturbed done again.
 
     A rented processor is shared: while others use their part, a loop that always does the same
-    takes half as long again for seconds on end, and a transaction twice as long. The loop runs on
-    each processor, before and after a run, whichever contestant's that is.
+    takes longer. It runs on each processor before and after a run, whichever contestant's that is.
     """
 
     def __init__(self, patience: float) -> None:
@@ -154,10 +153,9 @@ class Calm:
                 time.sleep(0.1)
             waited = time.monotonic() - begun
             found = work()
-            if is_calm := self.is_calm():
-                self.patience = max(0, self.patience - waited)
-            else:
-                self.patience = max(0, self.patience - (time.monotonic() - begun))
+            is_calm = self.is_calm()
+            spent = waited if is_calm else time.monotonic() - begun  # the run too, if it is lost
+            self.patience = max(0, self.patience - spent)
             if is_calm or not self.patience:
                 self.disturbed += not is_calm
                 return found

@@ -162,7 +162,7 @@ def flask_sqlalchemy(work: str, url: str) -> Session:
     app.config["SQLALCHEMY_DATABASE_URI"] = url
     db = SQLAlchemy(app)
 
-    class Hero(db.Model):  # type: ignore[name-defined, misc]
+    class Hero(db.Model):  # type: ignore[name-defined, misc]  # made at run time
         id = db.Column(db.Integer, primary_key=True)
         name = db.Column(db.String, nullable=False)
 
@@ -197,7 +197,7 @@ def django(work: str, url: str) -> Session:
     import_module("django").setup()
     models: Any = import_module("django.db.models")
 
-    class Hero(models.Model):  # type: ignore[misc]
+    class Hero(models.Model):  # type: ignore[misc]  # Django has no types
         name = models.TextField()
 
         class Meta:

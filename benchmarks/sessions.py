@@ -187,7 +187,7 @@ def write(backend: Backend, folder: Path, rounds: int, stack: ExitStack) -> Case
         title=f"Write an object, {backend.title}",
         note="Open a session, add an object, commit, close the session. Each library has a "
         "database of its own." + (disk if backend is SQLITE else ""),
-        contestants=contestants(["rxdb", *PEERS], "write", make, folder, stack, True),  # noqa: FBT003
+        contestants=contestants(["rxdb", *PEERS], "write", make, folder, stack, expected=True),
         goals=against_reflex({OWN: 0.3} if backend is SQLITE else {}),
         rounds=rounds,
     )
@@ -214,7 +214,7 @@ def key(backend: Backend, folder: Path, rounds: int, stack: ExitStack) -> Case:
     return Case(
         title=f"Write an object and read its key, {backend.title}",
         note="Open a session, add an object, commit, read the new key, close the session.",
-        contestants=contestants(names, "write and read", make, folder, stack, True),  # noqa: FBT003
+        contestants=contestants(names, "write and read", make, folder, stack, expected=True),
         goals=against_reflex(most),
         rounds=rounds,
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from inspect import signature
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
@@ -46,13 +47,13 @@ LIMITED = "rxdb_take_back"
 class KeyedSession(Session):
     """A session whose ``get()`` makes its statement once for each model.
 
-    SQLAlchemy makes it anew for each object, and its key in the cache of compiled statements too:
-    more than half of what ``get()`` costs beside the server.
+    SQLAlchemy makes it anew for each object, and its key in the cache of compiled statements too.
     """
 
     def get(self, entity: Any, ident: Any, **given: Any) -> Any:
         """Do what SQLAlchemy's does; what goes beyond one plain key is left to it."""
-        if type(ident) in PLAIN_KEYS and not any(given.values()):
+        is_plain = type(ident) in PLAIN_KEYS and GET_OPTIONS.issuperset(given)
+        if is_plain and not any(given.values()):
             mapper = inspect(entity, raiseerr=False)
             statement = _by_key(mapper) if isinstance(mapper, Mapper) else None
             if statement is not None and (
@@ -64,6 +65,10 @@ class KeyedSession(Session):
 
 
 PLAIN_KEYS = frozenset({int, str, UUID})
+"""Types of keys that are one value: neither a list of several nor a composite one."""
+
+GET_OPTIONS = frozenset(signature(Session.get).parameters)
+"""What SQLAlchemy's ``get()`` knows; it refuses the rest itself."""
 
 BY_KEY = "rxdb_key"
 """The parameter of a statement that loads one object."""

@@ -34,12 +34,12 @@ def widen(dialect: Any, wider: Callable[[Any], Any], *, all_operators: bool) -> 
             if type_ is None:
                 return side
             if side not in known:  # SQLAlchemy asks for one copy, however often it is written
-                known[side] = side._with_binary_element_type(type_)  # noqa: SLF001
+                known[side] = side._with_binary_element_type(type_)  # noqa: SLF001 - no other way to change a side
             return known[side]
         if isinstance(side, lists):  # BETWEEN
             some = [found(clause, known) for clause in side.clauses]
             if any(one is not other for one, other in zip(some, side.clauses, strict=True)):
-                side = side._clone()  # noqa: SLF001
+                side = side._clone()  # noqa: SLF001 - as SQLAlchemy copies
                 side.clauses = type(side.clauses)(some)
         return side
 
@@ -49,7 +49,7 @@ def widen(dialect: Any, wider: Callable[[Any], Any], *, all_operators: bool) -> 
                 known = self.__dict__.setdefault("rxdb_wider", {}).setdefault(wider, {})
                 left, right = found(binary.left, known), found(binary.right, known)
                 if left is not binary.left or right is not binary.right:
-                    binary = binary._clone()  # noqa: SLF001
+                    binary = binary._clone()  # noqa: SLF001 - as SQLAlchemy copies
                     binary.left, binary.right = left, right
             return super().visit_binary(binary, *arguments, **options)
 

@@ -64,7 +64,7 @@ def write_rows(connection: Connection, rows: Rows) -> bool:
     prepare = connection.dialect.identifier_preparer
     names = ", ".join(prepare.quote(column.name) for column in rows.columns)
     marks = ", ".join(["%s"] * len(rows.columns))
-    statement = f"INSERT INTO {prepare.format_table(rows.table)} ({names}) VALUES ({marks})"  # noqa: S608
+    statement = f"INSERT INTO {prepare.format_table(rows.table)} ({names}) VALUES ({marks})"  # noqa: S608 - quoted names, and marks
     connection.exec_driver_sql(statement, list(zip(*rows.values, strict=True)))
     return True
 
@@ -72,7 +72,7 @@ def write_rows(connection: Connection, rows: Rows) -> bool:
 def can_load(connection: Connection) -> bool:
     """Whether server and driver can; the server is asked once for each engine."""
     dialect: Any = connection.dialect
-    if dialect.driver not in LOADS or not dialect._backslash_escapes:  # noqa: SLF001
+    if dialect.driver not in LOADS or not dialect._backslash_escapes:  # noqa: SLF001 - no public way
         return False
     if not hasattr(dialect, "rxdb_can_load"):
         found = connection.exec_driver_sql("SELECT @@local_infile").scalar()
@@ -91,7 +91,7 @@ def load(connection: Connection, rows: Rows) -> bool:
     from sqlalchemy.exc import SQLAlchemyError
 
     dialect: Any = connection.dialect
-    types = [column.type._unwrapped_dialect_impl(dialect) for column in rows.columns]  # noqa: SLF001
+    types = [column.type._unwrapped_dialect_impl(dialect) for column in rows.columns]  # noqa: SLF001 - no public way
     if any(isinstance(type_, BIT | sa.types.NullType) for type_ in types):
         return False
     text = Text(rows, [isinstance(type_, sa.LargeBinary) for type_ in types])
@@ -172,7 +172,7 @@ def _sent(connection: Connection, statement: str, text: Iterator[bytes]) -> tupl
         return found
     from sqlalchemy.util import await_only
 
-    return await_only(send(driver, statement, text))  # type: ignore[no-any-return]
+    return await_only(send(driver, statement, text))  # type: ignore[no-any-return]  # of any driver
 
 
 def _answers(packet: Any, asked: Any, text: Iterator[bytes]) -> Iterator[bytes]:
@@ -187,7 +187,7 @@ def _answers(packet: Any, asked: Any, text: Iterator[bytes]) -> Iterator[bytes]:
 
 def by_pymysql(driver: Any, statement: str, text: Iterator[bytes]) -> tuple[int, int]:
     """Speak the protocol through PyMySQL's connection."""
-    from pymysql.constants import COMMAND  # type: ignore[import-untyped]
+    from pymysql.constants import COMMAND  # type: ignore[import-untyped]  # it has no types
     from pymysql.protocol import (  # type: ignore[import-untyped]
         LoadLocalPacketWrapper,
         OKPacketWrapper,

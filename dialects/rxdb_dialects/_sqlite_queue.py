@@ -322,6 +322,7 @@ class Queue:
     def learn(self, tries: int) -> None:
         """Find out how long other processes stay: whether a first try after a pause got in."""
         if tries == 1:
+            # Less than it grows: a first try meets one that stays between two transactions too.
             self.pause = max(SHORTEST_PAUSE, self.pause * 0.75)
         elif tries:
             self.pause = min(LONGEST_PAUSE, self.pause * 2)

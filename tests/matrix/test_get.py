@@ -41,11 +41,11 @@ class Animal(Base):
 
 
 class Dog(Animal):
-    __mapper_args__: dict[str, Any] = {"polymorphic_identity": "dog"}  # noqa: RUF012
+    __mapper_args__: dict[str, Any] = {"polymorphic_identity": "dog"}  # noqa: RUF012 - SQLAlchemy's
 
 
 class Cat(Animal):
-    __mapper_args__: dict[str, Any] = {"polymorphic_identity": "cat"}  # noqa: RUF012
+    __mapper_args__: dict[str, Any] = {"polymorphic_identity": "cat"}  # noqa: RUF012 - SQLAlchemy's
 
 
 class Stay(Base):
@@ -198,6 +198,13 @@ def test_the_criteria_of_an_application_hold(open_session: OpenSession) -> None:
         return get(Kennel, 1), get(Kennel, 2).name
 
     assert both(open_session, case) == (None, "South")
+
+
+@pytest.mark.parametrize("key", [1, (1,)])
+def test_an_unknown_option_is_refused(open_session: OpenSession, key: Any) -> None:
+    unknown: dict[str, Any] = {"with_for_updates": None}
+    with open_session() as session, pytest.raises(TypeError, match="with_for_updates"):
+        session.get(Kennel, key, **unknown)
 
 
 def test_the_statement_is_made_once(open_session: OpenSession) -> None:
