@@ -250,9 +250,9 @@ def threads(contestant: str, url: str, **given: Any) -> runner.Work:
     """Run a load in threads."""
     load = Load(**given)
     ways = WAYS[contestant](url)
-    with suppress(Exception):  # it only opens the first connection; some contestants are locked out
-        ways.write(load.own_row)
-    ways.read(load.own_row)
+    for step in (ways.write, ways.read):
+        with suppress(Exception):  # it only opens a connection; some contestants are locked out
+            step(load.own_row)
     seen = [Seen() for _ in range(load.count)]
 
     def one(number: int) -> None:
@@ -305,9 +305,9 @@ def tasks(contestant: str, url: str, **given: Any) -> runner.Work:
             note(seen[number], is_read=is_read, begun=begun, error=error)
 
     async def run() -> None:
-        with suppress(Exception):
-            await ways.write(load.own_row)
-        await ways.read(load.own_row)
+        for step in (ways.write, ways.read):
+            with suppress(Exception):
+                await step(load.own_row)
         await asyncio.gather(*(one(number) for number in range(load.count)))
 
     def work() -> runner.Work:
