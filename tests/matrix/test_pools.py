@@ -76,6 +76,22 @@ def test_connections_go_to_whoever_waited_longest(url: str) -> None:
 
 
 @sync_driver
+@pytest.mark.parametrize(
+    ("chosen", "next_one"), [({}, "last"), ({"pool_use_lifo": False}, "first")]
+)
+def test_what_came_back_last_is_used_next(url: str, chosen: dict[str, Any], next_one: str) -> None:
+    with options(**chosen):
+        engine = rx.get_engine(url)
+    first, last = engine.raw_connection(), engine.raw_connection()
+    came_back = {"first": first.dbapi_connection, "last": last.dbapi_connection}
+    first.close()
+    last.close()
+    taken = engine.raw_connection()
+    assert taken.dbapi_connection is came_back[next_one]
+    taken.close()
+
+
+@sync_driver
 def test_waiting_in_vain_tells_what_to_do(url: str) -> None:
     engine = small(url, 1, timeout=0.01)
     with engine.connect():
