@@ -58,7 +58,7 @@ GAP = 0.001
 """Seconds between two transactions of a thread that is expected: a look in between cuts no stay
 short."""
 
-LONGEST_PAUSE = 0.03
+LONGEST_PAUSE = 0.036
 """Seconds on average between two rounds of tries of who waits for a process that comes again and
 again. So each stays for a while: code and data are in the caches of its processor. With 0.023 four
 processes were less than 0.8 times as fast as one alone; 99 of 100 transactions wait hardly longer
