@@ -452,4 +452,5 @@ def shown(number: float) -> str:
 
 def milliseconds(seconds: float) -> str:
     """Return a time with three digits."""
-    return f"{seconds * 1000:.{0 if seconds >= 0.1 else 1 if seconds >= 0.01 else 2}f} ms"  # noqa: PLR2004
+    digits = 0 if seconds >= 0.1 else 1 if seconds >= 0.01 else 2  # noqa: PLR2004 - three in all
+    return f"{seconds * 1000:.{digits}f} ms"

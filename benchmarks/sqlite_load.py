@@ -92,8 +92,8 @@ class Load:
     runs: Sequence[Run]
     goals: Sequence[Goal]
     times: int = 1
-    """How many rounds there are for each that was asked for, of half the length:
-    for ratios near 1. The speed of a rented processor moves by more than that between two runs."""
+    """How many rounds there are for each that was asked for; of half the length where there are
+    several. For ratios near 1: a rented processor's speed moves by more than that between runs."""
 
     def seconds(self, asked: float) -> float:
         """Return how long a run is."""
@@ -356,12 +356,13 @@ def page(
         "SQLite": sqlite3.sqlite_version,
         **{name: metadata.version(name.lower()) for name in PEERS},
     }
+    paired, _ = measured["alone"]
     how = (
         f"Each transaction reads a row through the ORM, adds one and commits. {rounds} rounds of "
         f"{seconds:g} s on a new file each; medians of the rounds, sums of what was lost "
         "(committed, and not there) and locked (an error of waiting for others). One thread alone "
-        f"and several are compared in {rounds * beside_alone(ROWS).times} rounds of "
-        f"{beside_alone(ROWS).seconds(seconds):g} s: their ratio is near 1, and the speed of the "
+        f"and several are compared in {rounds * paired.times} rounds of "
+        f"{paired.seconds(seconds):g} s: their ratio is near 1, and the speed of the "
         "processor moves by more than that from run to run."
     )
     parts = [

@@ -11,8 +11,8 @@ import random
 import sqlite3
 import threading
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
@@ -251,7 +251,7 @@ def threads(contestant: str, url: str, **given: Any) -> runner.Work:
     load = Load(**given)
     ways = WAYS[contestant](url)
     for step in (ways.write, ways.read):
-        with suppress(Exception):  # it only opens a connection; some contestants are locked out
+        with unless_locked_out():
             step(load.own_row)
     seen = [Seen() for _ in range(load.count)]
 
@@ -306,7 +306,7 @@ def tasks(contestant: str, url: str, **given: Any) -> runner.Work:
 
     async def run() -> None:
         for step in (ways.write, ways.read):
-            with suppress(Exception):
+            with unless_locked_out():
                 await step(load.own_row)
         await asyncio.gather(*(one(number) for number in range(load.count)))
 
@@ -322,10 +322,25 @@ def note(seen: Seen, *, is_read: bool, begun: float, error: Exception | None) ->
     (seen.reads if is_read else seen.writes).append(time.perf_counter() - begun)
     if error is None:
         seen.committed += not is_read
-    elif "locked" in str(error) or "QueuePool limit" in str(error):
+    elif is_locked_out(error):
         seen.locked += 1
     else:
         raise error
+
+
+def is_locked_out(error: Exception) -> bool:
+    """Whether a contestant waited for others in vain."""
+    return "locked" in str(error) or "QueuePool limit" in str(error)
+
+
+@contextmanager
+def unless_locked_out() -> Iterator[None]:
+    """Open a first connection; who is locked out takes part in the rest all the same."""
+    try:
+        yield
+    except Exception as failed:
+        if not is_locked_out(failed):
+            raise
 
 
 def total(seen: list[Seen]) -> dict[str, Any]:
