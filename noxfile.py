@@ -138,7 +138,7 @@ def minimums(session: nox.Session) -> None:
     install(session, ".[postgresql,mysql,async]", "test", "--resolution=lowest-direct")
     start(session, "postgresql", "mysql")
     ignored = [f"--ignore={path}" for path in SOME]
-    for name in ("sqlite", "postgresql+psycopg", "mysql+pymysql"):  # psycopg is asynchronous too
+    for name in ("sqlite", "sqlite+aiosqlite", "postgresql+psycopg", "mysql+pymysql"):
         pytest(session, "tests/matrix", f"--backend={name}", *ignored, TWO)
     backends = [f"--backend={name}" for name in ("sqlite", "postgresql", "mysql")]
     pytest(session, *END_TO_END, *backends, TWO)
