@@ -366,11 +366,10 @@ def _arguments(
     pool = {
         "poolclass": AsyncFairPool if is_async else FairPool,
         "test_idle": "pool_pre_ping" not in options,
-        # The one that was used last has warm caches, in this process and at the server.
-        "pool_use_lifo": arguments.get("pool_use_lifo", True),
         **({"limit": limit} if limit else {}),
     }
-    return url, {**arguments, **pool}
+    # What was used last is cached best.
+    return url, {"pool_use_lifo": True, **arguments, **pool}
 
 
 def _fresh_reads(target: Target) -> dict[str, Any]:

@@ -79,7 +79,9 @@ def test_connections_go_to_whoever_waited_longest(url: str) -> None:
 @pytest.mark.parametrize(
     ("chosen", "next_one"), [({}, "last"), ({"pool_use_lifo": False}, "first")]
 )
-def test_what_came_back_last_is_used_next(url: str, chosen: dict[str, Any], next_one: str) -> None:
+def test_what_came_back_last_is_used_next_unless_all_shall_take_turns(
+    url: str, chosen: dict[str, Any], next_one: str
+) -> None:
     with options(**chosen):
         engine = rx.get_engine(url)
     first, last = engine.raw_connection(), engine.raw_connection()
