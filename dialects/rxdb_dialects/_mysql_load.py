@@ -188,16 +188,16 @@ def _answers(packet: Any, asked: Any, text: Iterator[bytes]) -> Iterator[bytes]:
 def by_pymysql(driver: Any, statement: str, text: Iterator[bytes]) -> tuple[int, int]:
     """Speak the protocol through PyMySQL's connection."""
     from pymysql.constants import COMMAND  # type: ignore[import-untyped]  # it has no types
-    from pymysql.protocol import (  # type: ignore[import-untyped]
+    from pymysql.protocol import (  # type: ignore[import-untyped]  # it has no types
         LoadLocalPacketWrapper,
         OKPacketWrapper,
     )
 
-    driver._execute_command(COMMAND.COM_QUERY, statement)  # noqa: SLF001
-    packet = driver._read_packet()  # noqa: SLF001
+    driver._execute_command(COMMAND.COM_QUERY, statement)  # noqa: SLF001 - no public way
+    packet = driver._read_packet()  # noqa: SLF001 - no public way
     for part in _answers(packet, LoadLocalPacketWrapper, text):
         driver.write_packet(part)
-    done = OKPacketWrapper(driver._read_packet())  # noqa: SLF001
+    done = OKPacketWrapper(driver._read_packet())  # noqa: SLF001 - no public way
     return done.affected_rows, done.warning_count
 
 
