@@ -369,7 +369,7 @@ class _Writer:
             try:
                 converted.append(_converted(column.type, values, dialect, self.backend))
             except Exception as error:
-                convert = column.type._cached_bind_processor(dialect)  # noqa: SLF001
+                convert = column.type._cached_bind_processor(dialect)  # noqa: SLF001 - SQLAlchemy tells it nowhere else
                 raise _unbindable(convert, values, column, group.positions) from error
         return converted
 
@@ -379,7 +379,7 @@ class _Writer:
         dialect = self.connection.dialect
         if not given or self.connection.get_execution_options().get("schema_translate_map"):
             return False
-        if any(c.type.dialect_impl(dialect)._has_bind_expression for c in given):  # noqa: SLF001
+        if any(c.type.dialect_impl(dialect)._has_bind_expression for c in given):  # noqa: SLF001 - SQLAlchemy tells it nowhere else
             return False
         return all(c.default is None or c in given for c in group.table.columns)
 
@@ -476,7 +476,7 @@ def _converted(
     A type's own conversion is a call of Python or two for each value, half a microsecond each:
     for eight columns that is more than a driver takes for the row.
     """
-    convert = type_._cached_bind_processor(dialect)  # noqa: SLF001
+    convert = type_._cached_bind_processor(dialect)  # noqa: SLF001 - SQLAlchemy tells it nowhere else
     if convert is None:
         return values, None
     kinds = kinds_of(values)
@@ -497,7 +497,7 @@ def _converted_at_once(
     given = kinds - {type(None)}
     if type(type_) is UTCDateTime and given <= {dt.datetime} and _are_in_utc(values):
         type_ = type_.impl_instance  # that is all it looks for
-        if type_._cached_bind_processor(dialect) is None:  # noqa: SLF001
+        if type_._cached_bind_processor(dialect) is None:  # noqa: SLF001 - SQLAlchemy tells it nowhere else
             return values
     if type(type_) is Boolean and given <= {bool}:
         return values if dialect.supports_native_boolean else list(map(NUMBERS.get, values))
@@ -551,7 +551,7 @@ def _line(error: exc.StatementError) -> int | None:
 def _tell(error: exc.StatementError, title: str, positions: Sequence[int]) -> None:
     """Tell in an error where the row stands."""
     if len(positions) == 1:
-        error.row = positions[0]  # type: ignore[attr-defined]
+        error.row = positions[0]  # type: ignore[attr-defined]  # an attribute of its own
         told = f"Row {positions[0]}, counted from 0, was refused"
     else:
         told = f"One of the rows {positions[0]} to {positions[-1]}, counted from 0, was refused"
@@ -568,7 +568,7 @@ def _all_or_nothing(session: Session, connection: Connection, writer: _Writer) -
             try:
                 session.rollback()
             except BadArgument:  # in rx.transaction, which fails then whatever its function does
-                connection.get_transaction().rollback()  # type: ignore[union-attr]
+                connection.get_transaction().rollback()  # type: ignore[union-attr]  # one has begun
             raise
         return
     savepoint = connection.begin_nested()

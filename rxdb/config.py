@@ -479,7 +479,7 @@ def _environment(names: Sequence[str]) -> Setting | None:
 
 def _is_duration(value: object) -> bool:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and value >= 0  # type: ignore[operator]
+    return is_number and value >= 0  # type: ignore[operator]  # is_number says so
 
 
 def _blank(url: object) -> bool:

@@ -144,7 +144,7 @@ class FolderMissing(RxdbError, FileNotFoundError):
     def of(cls, file: str) -> FolderMissing:
         folder = os.path.dirname(file)  # noqa: PTH120 - keeps what the reader wrote
         return cls(
-            f"The folder {folder} for the database file {os.path.basename(file)} does not exist. "  # noqa: PTH119
+            f"The folder {folder} for the database file {os.path.basename(file)} does not exist. "  # noqa: PTH119 - as the reader wrote it
             f"Call rx.create_all(), which makes it, or run: mkdir -p {quoted(folder)}"
         )
 
@@ -642,8 +642,8 @@ def pip() -> str:
     The ``pip`` of the PATH may be another one's, and ``uv venv`` makes environments without pip.
     """
     import shutil  # noqa: PLC0415 - for the few that need it
-    from importlib.util import find_spec  # noqa: PLC0415
-    from sysconfig import get_path  # noqa: PLC0415
+    from importlib.util import find_spec  # noqa: PLC0415 - few need it
+    from sysconfig import get_path  # noqa: PLC0415 - few need it
 
     interpreter, found = Path(sys.executable), shutil.which("pip")
     if find_spec("pip") is None and shutil.which("uv"):

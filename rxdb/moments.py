@@ -46,17 +46,17 @@ class UTCDateTime(TypeDecorator[dt.datetime]):
     def __repr__(self) -> str:
         return "UTCDateTime()"
 
-    def coerce_compared_value(self, op: Any, value: Any) -> TypeEngine[Any]:  # noqa: ARG002
+    def coerce_compared_value(self, op: Any, value: Any) -> TypeEngine[Any]:
         """Let a timedelta be one."""
         return sa.Interval() if isinstance(value, dt.timedelta) else self
 
-    def process_bind_param(self, value: dt.datetime | None, dialect: Any) -> Any:  # noqa: ARG002
+    def process_bind_param(self, value: dt.datetime | None, dialect: Any) -> Any:
         """Return a moment in UTC."""
         if value is not None and value.utcoffset() is None:
             raise ValueError(f"{value!r} has no time zone. Write: datetime.now(timezone.utc)")
         return value and value.astimezone(dt.UTC)
 
-    def process_result_value(self, value: dt.datetime | None, dialect: Any) -> Any:  # noqa: ARG002
+    def process_result_value(self, value: dt.datetime | None, dialect: Any) -> Any:
         """Return a moment in UTC."""
         if value is not None and value.utcoffset() is None:
             return value.replace(tzinfo=dt.UTC)  # from a server without time zones
@@ -143,7 +143,7 @@ def kind_of(expression: Any) -> Kind | None:
     elif choices := choices_of(found):
         return next(filter(None, map(kind_of, choices)), None)
     type_ = getattr(found, "type", None)
-    return TYPES.get(type_._type_affinity) if type_ is not None else None  # noqa: SLF001
+    return TYPES.get(type_._type_affinity) if type_ is not None else None  # noqa: SLF001 - SQLAlchemy tells it nowhere else
 
 
 def choices_of(expression: Any) -> list[Any]:
@@ -282,7 +282,7 @@ class Native(SQLCompiler):
                     "Compare a timedelta with a timedelta: column < timedelta(seconds=1).",
                 )
             return super().visit_binary(binary, *arguments, **options)  # type: ignore[no-untyped-call, no-any-return]
-        meaning = MEANINGS.get((left, binary.operator, right))  # type: ignore[arg-type]
+        meaning = MEANINGS.get((left, binary.operator, right))  # type: ignore[arg-type]  # None is in no key
         if meaning:
             return self._calculate(meaning, binary, left, right, **options)
         unknown = binary.right if left else binary.left
@@ -347,7 +347,7 @@ class Native(SQLCompiler):
     def _label_select_column(self, select: Any, column: Any, *args: Any, **options: Any) -> Any:
         before, self._read = getattr(self, "_read", None), column
         try:
-            return super()._label_select_column(select, column, *args, **options)  # type: ignore[no-untyped-call]
+            return super()._label_select_column(select, column, *args, **options)  # type: ignore[no-untyped-call]  # SQLAlchemy's has no types
         finally:
             self._read = before
 
@@ -374,7 +374,7 @@ def with_zones(binary: Any, left: Kind | None, right: Kind | None) -> Any:
     for name in ("left", "right"):
         side = getattr(binary, name)
         if isinstance(side, elements.BindParameter) and side in moments:
-            setattr(changed, name, side._with_binary_element_type(UTCDateTime()))  # noqa: SLF001
+            setattr(changed, name, side._with_binary_element_type(UTCDateTime()))  # noqa: SLF001 - as SQLAlchemy's own compilers do
     return changed
 
 
@@ -421,7 +421,7 @@ class Counted(Native):
         if NUMBER in {left, right}:
             span, factor = (binary.left, binary.right)[:: 1 if left is SPAN else -1]
             count = self._counted(span, **options)
-            is_whole = factor.type._type_affinity is sa.Integer  # noqa: SLF001
+            is_whole = factor.type._type_affinity is sa.Integer  # noqa: SLF001 - SQLAlchemy tells it nowhere else
             return self.product(count, self.process(factor, **options), is_whole=is_whole)
         one, other = (self._counted(side, **options) for side in (binary.left, binary.right))
         one = self.whole_days(one) if (left, right) == (SPAN, DAY) else one
@@ -442,7 +442,7 @@ class Counted(Native):
             return f"(0 - {self._counted(found.element, **options)})"
         if isinstance(found, elements.BinaryExpression) and found.operator in SIGNS:
             kinds = kind_of(found.left), kind_of(found.right)
-            meaning = MEANINGS.get((kinds[0], found.operator, kinds[1]))  # type: ignore[arg-type]
+            meaning = MEANINGS.get((kinds[0], found.operator, kinds[1]))  # type: ignore[arg-type]  # None is in no key
             if meaning in {MOMENT, SPAN}:
                 return self._number(with_zones(found, *kinds), *kinds, **options)
         return self.count(self.process(found, **options))
@@ -489,7 +489,7 @@ class Totalling(Native):
         is_added = getattr(function, "name", "").lower() in ADDING
         if not is_added or kind_of(over) is not SPAN:
             return super().visit_over(over, **options)  # type: ignore[no-untyped-call, no-any-return]
-        found = super().visit_over(over, rxdb_counted=function, **options)  # type: ignore[no-untyped-call]
+        found = super().visit_over(over, rxdb_counted=function, **options)  # type: ignore[no-untyped-call]  # SQLAlchemy's has no types
         return self.total(found)
 
     def _added(self, func: Any, *, rxdb_counted: Any = None, **options: Any) -> str:

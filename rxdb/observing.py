@@ -113,7 +113,7 @@ def place() -> str:
         package = frame.f_globals.get("__name__", "").partition(".")[0]
         if package not in LIBRARIES and "greenlet" not in package:
             file = frame.f_code.co_filename
-            short = os.path.relpath(file) if file.startswith(os.getcwd() + os.sep) else file  # noqa: PTH109
+            short = os.path.relpath(file) if file.startswith(os.getcwd() + os.sep) else file  # noqa: PTH109 - for each statement
             return f"{short}:{frame.f_lineno} in {frame.f_code.co_name}"
     return "an unknown place"
 

@@ -95,7 +95,7 @@ class Replicas:
             dialect = find_target(is_async=is_async).dialect
             able = [r for r in able if r.position and dialect.has_reached(r.position, after)]
         # Of those that are equal to the second any will do, and so they share the load.
-        return min(able, key=lambda r: (round(r.lag or 0.0), random.random()), default=None)  # noqa: S311
+        return min(able, key=lambda r: (round(r.lag or 0.0), random.random()), default=None)  # noqa: S311 - a choice is no secret
 
     def due(self) -> list[Replica]:
         """Return those that have to be looked at."""

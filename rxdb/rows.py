@@ -393,7 +393,7 @@ def _awaited(rows: AsyncIterable[Any]) -> Iterator[Any]:
 def _is_asynchronous() -> bool:
     """Whether this runs for an asynchronous session, in a greenlet."""
     try:
-        from sqlalchemy.util.concurrency import in_greenlet  # noqa: PLC0415
+        from sqlalchemy.util.concurrency import in_greenlet  # noqa: PLC0415 - needs greenlet
 
         return in_greenlet()
     except ImportError:  # without greenlet there are none

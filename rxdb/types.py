@@ -103,14 +103,14 @@ class JSON(TypeDecorator[Any]):
 
         return process
 
-    def process_bind_param(self, value: Any, dialect: sa.Dialect) -> Any:  # noqa: ARG002
+    def process_bind_param(self, value: Any, dialect: sa.Dialect) -> Any:
         """Return the document."""
         if value is None or self.annotation is None:
             return value
         adapter = adapter_of(self.annotation)
         return adapter.dump_python(adapter.validate_python(value), mode="json")
 
-    def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:  # noqa: ARG002
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:
         """Return what the document describes."""
         if value is None or self.annotation is None:
             return value
@@ -331,7 +331,7 @@ class _Choice(SchemaEventTarget, sa.Integer):
         return BigInteger() if isinstance(self, BigInteger) else sa.Integer()
 
     def _set_parent(self, parent: Any, **_: Any) -> None:
-        parent._on_table_attach(self._check)  # noqa: SLF001
+        parent._on_table_attach(self._check)  # noqa: SLF001 - as Column itself does
 
     def _check(self, column: sa.Column[Any], table: sa.Table) -> None:
         numbers: list[Any] = [sa.literal_column(str(value)) for value in self.values]

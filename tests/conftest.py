@@ -204,7 +204,7 @@ def open_session(target: Target, url: str, run: databases.Run) -> Iterator[OpenS
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Run a matrix test where its driver needs it: in the greenlet of an event loop."""
     names = pyfuncitem._fixtureinfo.argnames
-    run: databases.Run | None = pyfuncitem.funcargs.get("run")  # type: ignore[assignment]
+    run: databases.Run | None = pyfuncitem.funcargs.get("run")  # type: ignore[assignment]  # the fixture is this
     if run is None or pyfuncitem.get_closest_marker("own_loop"):
         return None
     arguments = {name: pyfuncitem.funcargs[name] for name in names}

@@ -96,11 +96,11 @@ def engine(target: Target) -> Engine:
 
 def serve(project: str) -> None:
     """Fork and report, one line for each line that asks."""
-    import alembic.command  # noqa: F401
+    import alembic.command  # noqa: F401 - loads before it forks
 
     import rxdb as rx
     from rxdb import migrations
-    from rxdb.migrations import commands, environment  # noqa: F401
+    from rxdb.migrations import commands, environment  # noqa: F401 - loads before it forks
 
     assert migrations.__all__  # and with it everything that a migration imports
     os.chdir(project)

@@ -288,10 +288,10 @@ class PreciseTime(sa.types.TypeDecorator[dt.datetime]):
         # psycopg's dialect would make a TIMESTAMP without its precision of it
         return own if is_ours else dialect.type_descriptor(sa.DateTime())
 
-    def process_bind_param(self, value: Any, dialect: Any) -> Any:  # noqa: ARG002
+    def process_bind_param(self, value: Any, dialect: Any) -> Any:
         return value and value.replace(tzinfo=None)
 
-    def process_result_value(self, value: Any, dialect: Any) -> Any:  # noqa: ARG002
+    def process_result_value(self, value: Any, dialect: Any) -> Any:
         return value and value.replace(tzinfo=dt.UTC)
 
 

@@ -64,7 +64,7 @@ class Relay:
             while True:
                 for key, _ in selector.select():
                     try:
-                        data = key.fileobj.recv(BUFFER)  # type: ignore[union-attr]
+                        data = key.fileobj.recv(BUFFER)  # type: ignore[union-attr]  # a socket, in this program
                     except OSError:
                         data = b""
                     if not data:
@@ -138,7 +138,7 @@ class Cutter(Relay):
             while True:
                 for key, _ in selector.select():
                     try:
-                        data = key.fileobj.recv(BUFFER)  # type: ignore[union-attr]
+                        data = key.fileobj.recv(BUFFER)  # type: ignore[union-attr]  # a socket, in this program
                     except OSError:
                         data = b""
                     if not data:

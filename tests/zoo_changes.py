@@ -53,7 +53,7 @@ class Change:
     """What ``user`` has beside ``id`` and ``name``."""
 
     after: Items = NOTHING
-    others_before: Callable[[sa.MetaData], Any] = lambda metadata: None  # noqa: ARG005
+    others_before: Callable[[sa.MetaData], Any] = lambda metadata: None
     """Makes other tables, ahead of ``user``."""
 
     others_after: Callable[[sa.MetaData], Any] | None = None
@@ -687,7 +687,7 @@ CHANGES: dict[str, Change] = {
             c("n", sa.Integer),
             sa.CheckConstraint("n > 0"),
         ),
-        others_after=lambda made: None,  # noqa: ARG005
+        others_after=lambda made: None,
         rows={"user": USERS},
         expect={"user": USERS},
     ),
@@ -701,7 +701,7 @@ CHANGES: dict[str, Change] = {
                 c("team_id", sa.ForeignKey("team.id"), index=True),
             ),
         ),
-        others_after=lambda made: None,  # noqa: ARG005
+        others_after=lambda made: None,
         rows={"user": USERS, "team": [{"id": 5}], "member": [{"id": 1, "team_id": 5}]},
     ),
     "add a table in a schema": Change(

@@ -28,7 +28,7 @@ def clone(connection: Connection, source: str, copy: str) -> None:
     for table in [name for name, kind in listed if kind == "BASE TABLE"]:
         ask(ask(f"SHOW CREATE TABLE `{source}`.`{table}`")[0][1])
         columns = ", ".join(f"`{row[0]}`" for row in ask(COLUMNS.format(source, table)))
-        rows = f"SELECT {columns} FROM `{source}`.`{table}`"  # noqa: S608 - the server's own names
+        rows = f"SELECT {columns} FROM `{source}`.`{table}`"
         ask(f"INSERT INTO `{table}` ({columns}) {rows}")
     for trigger in ask(f"SHOW TRIGGERS FROM `{source}`"):
         ask(ask(f"SHOW CREATE TRIGGER `{source}`.`{trigger[0]}`")[0][2])

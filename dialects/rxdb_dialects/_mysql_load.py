@@ -64,7 +64,7 @@ def write_rows(connection: Connection, rows: Rows) -> bool:
     prepare = connection.dialect.identifier_preparer
     names = ", ".join(prepare.quote(column.name) for column in rows.columns)
     marks = ", ".join(["%s"] * len(rows.columns))
-    statement = f"INSERT INTO {prepare.format_table(rows.table)} ({names}) VALUES ({marks})"  # noqa: S608 - quoted names, and marks
+    statement = f"INSERT INTO {prepare.format_table(rows.table)} ({names}) VALUES ({marks})"
     connection.exec_driver_sql(statement, list(zip(*rows.values, strict=True)))
     return True
 
@@ -209,12 +209,12 @@ async def by_aiomysql(driver: Any, statement: str, text: Iterator[bytes]) -> tup
         OKPacketWrapper,
     )
 
-    await driver._execute_command(COMMAND.COM_QUERY, statement)  # noqa: SLF001
-    packet = await driver._read_packet()  # noqa: SLF001
+    await driver._execute_command(COMMAND.COM_QUERY, statement)  # noqa: SLF001 - asyncmy and aiomysql have no public way
+    packet = await driver._read_packet()  # noqa: SLF001 - asyncmy and aiomysql have no public way
     for part in _answers(packet, LoadLocalPacketWrapper, text):
         driver.write_packet(part)
         await asyncio.sleep(0)  # lets it be sent
-    done = OKPacketWrapper(await driver._read_packet())  # noqa: SLF001
+    done = OKPacketWrapper(await driver._read_packet())  # noqa: SLF001 - asyncmy and aiomysql have no public way
     return done.affected_rows, done.warning_count
 
 
@@ -223,7 +223,7 @@ async def by_asyncmy(driver: Any, statement: str, text: Iterator[bytes]) -> tupl
     from asyncmy.constants import COMMAND
     from asyncmy.protocol import LoadLocalPacketWrapper, OKPacketWrapper
 
-    await driver._execute_command(COMMAND.COM_QUERY, statement)  # noqa: SLF001
+    await driver._execute_command(COMMAND.COM_QUERY, statement)  # noqa: SLF001 - asyncmy and aiomysql have no public way
     packet = await driver.read_packet()
     for part in _answers(packet, LoadLocalPacketWrapper, text):
         driver.write_packet(part)
@@ -267,7 +267,7 @@ def upsert(connection: Connection, merge: Merge) -> tuple[int, int]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # aiomysql tells MySQL's
             connection.exec_driver_sql(
-                f"INSERT INTO {target} ({names}) SELECT {listed} FROM {source} "  # noqa: S608
+                f"INSERT INTO {target} ({names}) SELECT {listed} FROM {source} "
                 f"WHERE {merge.where} ORDER BY {order} ON DUPLICATE KEY UPDATE {', '.join(sets)}"
             )
         found, strange = connection.exec_driver_sql("SELECT @rxdb_found, @rxdb_strange").one()
@@ -275,10 +275,10 @@ def upsert(connection: Connection, merge: Merge) -> tuple[int, int]:
             savepoint.rollback()  # the row that was changed would be in the way as well
     if strange is not None:
         connection.exec_driver_sql(
-            f"INSERT INTO {target} ({names}) SELECT {names} FROM {source} "  # noqa: S608
+            f"INSERT INTO {target} ({names}) SELECT {names} FROM {source} "
             f"WHERE {merge.row} = {int(strange)}"
         )
     count = connection.exec_driver_sql(
-        f"SELECT count(*) FROM {source} WHERE {merge.where}"  # noqa: S608
+        f"SELECT count(*) FROM {source} WHERE {merge.where}"
     ).scalar_one()
     return count - int(found), int(found) if merge.update else 0

@@ -14,10 +14,10 @@ EPOCH = "TIMESTAMP'1970-01-01 00:00:00'"
 BEGINNING = datetime(1970, 1, 1)  # noqa: DTZ001 - the servers' moments have no time zone
 MICROSECOND = timedelta(microseconds=1)
 LARGEST = 2**63 - 1
-ABOVE = LARGEST - (datetime.max - BEGINNING) // MICROSECOND  # noqa: DTZ901
+ABOVE = LARGEST - (datetime.max - BEGINNING) // MICROSECOND  # noqa: DTZ901 - UTC is meant
 """What added to the last moment of Python's is the largest BIGINT."""
 
-BELOW = LARGEST - (BEGINNING - datetime.min) // MICROSECOND  # noqa: DTZ901
+BELOW = LARGEST - (BEGINNING - datetime.min) // MICROSECOND  # noqa: DTZ901 - UTC is meant
 """What taken from the first moment is the smallest BIGINT but one."""
 
 
@@ -86,7 +86,7 @@ def choosing() -> Any:
             )
 
         def visit_bindparam(self, bindparam: Any, *arguments: Any, **options: Any) -> str:
-            found: str = super().visit_bindparam(bindparam, *arguments, **options)  # type: ignore[no-untyped-call]
+            found: str = super().visit_bindparam(bindparam, *arguments, **options)  # type: ignore[no-untyped-call]  # SQLAlchemy's has no types
             name = casts.get(moments.kind_of(bindparam)) if options.get("rxdb_chosen") else None
             return f"CAST({found} AS {name})" if name and not bindparam.expanding else found
 

@@ -93,4 +93,4 @@ def has_passed(position: str, token: str) -> bool:
 
 def numbers(text: str) -> dict[str, int]:
     """Read ``0-1-42,5-1-7``: the last number of each domain."""
-    return {of[0]: int(of[2]) for part in text.split(",") if len(of := part.split("-")) == 3}  # noqa: PLR2004
+    return {of[0]: int(of[2]) for part in text.split(",") if len(of := part.split("-")) == 3}  # noqa: PLR2004 - domain, server, number

@@ -88,29 +88,29 @@ def type_compiler(types: Any) -> Any:
     """Return what writes the names of types; what is MySQL's own is left as it is."""
 
     class TypeCompiler(types):  # type: ignore[misc]  # the class that this engine has
-        def visit_DATETIME(self, type_: Any, **options: Any) -> str:  # noqa: N802
+        def visit_DATETIME(self, type_: Any, **options: Any) -> str:
             return own_time(type_, super().visit_DATETIME(type_, **options))
 
-        def visit_TIME(self, type_: Any, **options: Any) -> str:  # noqa: N802
+        def visit_TIME(self, type_: Any, **options: Any) -> str:
             return own_time(type_, super().visit_TIME(type_, **options))
 
-        def visit_TIMESTAMP(self, type_: Any, **options: Any) -> str:  # noqa: N802
+        def visit_TIMESTAMP(self, type_: Any, **options: Any) -> str:
             return own_time(type_, super().visit_TIMESTAMP(type_, **options))
 
-        def visit_FLOAT(self, type_: Any, **options: Any) -> str:  # noqa: N802
+        def visit_FLOAT(self, type_: Any, **options: Any) -> str:
             text: str = super().visit_FLOAT(type_, **options)
             return text if type_.precision or self._mysql_type(type_) else "DOUBLE"
 
-        def visit_NUMERIC(self, type_: Any, **options: Any) -> str:  # noqa: N802
+        def visit_NUMERIC(self, type_: Any, **options: Any) -> str:
             text: str = super().visit_NUMERIC(type_, **options)
             return text if type_.precision or self._mysql_type(type_) else f"NUMERIC{WIDEST}"
 
-        def visit_TEXT(self, type_: Any, **options: Any) -> str:  # noqa: N802
+        def visit_TEXT(self, type_: Any, **options: Any) -> str:
             text: str = super().visit_TEXT(type_, **options)
             is_said = type_.length or self._mysql_type(type_)
             return text if is_said else self._extend_string(type_, {}, "LONGTEXT")
 
-        def visit_VARCHAR(self, type_: Any, **options: Any) -> str:  # noqa: N802
+        def visit_VARCHAR(self, type_: Any, **options: Any) -> str:
             text: str = super().visit_VARCHAR(type_, **options)
             fits = type_.length <= LONGEST
             return text if fits else self._extend_string(type_, {}, "LONGTEXT")
@@ -149,7 +149,7 @@ def numeric() -> Any:
         """Leaves out the zeros that fill thirty places where a model names no number of them."""
 
         def result_processor(self, dialect: Any, coltype: Any) -> Any:
-            usual: Any = super().result_processor(dialect, coltype)  # type: ignore[no-untyped-call]
+            usual: Any = super().result_processor(dialect, coltype)  # type: ignore[no-untyped-call]  # SQLAlchemy's has no types
             return usual if self.precision is not None or not self.asdecimal else plain
 
     return Plain

@@ -94,7 +94,7 @@ def by_binary(connection: Connection, rows: Rows) -> bool:
     statement, names, table = statement_of(connection, rows)
 
     def send(cursor: Any, statement: str) -> None:
-        cursor.execute(f"SELECT {names} FROM {table} LIMIT 0")  # noqa: S608 - quoted names
+        cursor.execute(f"SELECT {names} FROM {table} LIMIT 0")
         types = [column.type_code for column in cursor.description]
         for some, type_, values in zip(kinds, types, rows.values, strict=True):
             if not is_exact(some, type_, values):
@@ -118,7 +118,7 @@ def is_document(column: Column[Any], dialect: Any) -> bool:
     """Whether a column holds JSON, which is sent as text."""
     import sqlalchemy as sa
 
-    return isinstance(column.type._unwrapped_dialect_impl(dialect), sa.JSON)  # noqa: SLF001
+    return isinstance(column.type._unwrapped_dialect_impl(dialect), sa.JSON)  # noqa: SLF001 - SQLAlchemy tells it nowhere else
 
 
 TEXT = 25
@@ -162,7 +162,7 @@ def by_text(connection: Connection, rows: Rows, copy: Any) -> bool:
     import sqlalchemy as sa
 
     dialect: Any = connection.dialect
-    types = [column.type._unwrapped_dialect_impl(dialect) for column in rows.columns]  # noqa: SLF001
+    types = [column.type._unwrapped_dialect_impl(dialect) for column in rows.columns]  # noqa: SLF001 - SQLAlchemy tells it nowhere else
     formats = [BOOLEANS if isinstance(type_, sa.Boolean) else TEXTS for type_ in types]
     text = _text_rows.write(rows, formats)
     if text is None:
@@ -201,13 +201,13 @@ def translated(connection: Connection, error: Exception) -> Exception:
     raw: Any = connection.connection.dbapi_connection
     if hasattr(raw, "_handle_exception"):  # SQLAlchemy's side of an asynchronous driver
         try:
-            raw._handle_exception(error)  # noqa: SLF001
+            raw._handle_exception(error)  # noqa: SLF001 - the adapter's own translation of errors
         except Exception as meant:  # noqa: BLE001 - that is what it is for
             found = meant
     where = getattr(getattr(error, "diag", error), "context", None)
     if line := LINE.search(where or ""):
         found.rxdb_line = int(line[1]) - 1
-    return found  # type: ignore[no-any-return]
+    return found  # type: ignore[no-any-return]  # Any is an error here
 
 
 def by_psycopg(cursor: Any, statement: str, text: Iterator[bytes]) -> None:
@@ -223,7 +223,7 @@ class File:
     def __init__(self, text: Iterator[bytes]) -> None:
         self._text = text
 
-    def read(self, size: int) -> bytes:  # noqa: ARG002 - it takes more than it asks for
+    def read(self, size: int) -> bytes:
         """Return the next piece; nothing at the end."""
         return next(self._text, b"")
 
@@ -274,7 +274,7 @@ ASYNC_COPIES: dict[str, Any] = {
 def upsert(connection: Connection, merge: Merge) -> tuple[int, int]:
     """Insert or update with ON CONFLICT: a row that was inserted has no transaction in xmax."""
     counts = connection.exec_driver_sql(
-        f"WITH written AS ({on_conflict(merge)} RETURNING (xmax = 0) AS is_new) "  # noqa: S608
+        f"WITH written AS ({on_conflict(merge)} RETURNING (xmax = 0) AS is_new) "
         "SELECT count(*) FILTER (WHERE is_new), count(*) FILTER (WHERE NOT is_new) FROM written"
     ).one()
     return counts[0], counts[1]

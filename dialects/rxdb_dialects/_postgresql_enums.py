@@ -24,7 +24,7 @@ def retype_options(column: str, type_: TypeEngine[Any]) -> dict[str, str]:
     """Say how the values become those of the new type: PostgreSQL casts few by itself."""
     from sqlalchemy.dialects import postgresql
 
-    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's has no types
     name = dialect.identifier_preparer.quote(column)
     return {"postgresql_using": f"{name}::{type_.compile(dialect)}"}
 

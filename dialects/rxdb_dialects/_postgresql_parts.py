@@ -40,7 +40,7 @@ def write_text(dialect: Any) -> None:
     def own(usual: Any) -> Any:
         class Document(usual):  # type: ignore[misc]  # the class that this engine has
             def bind_processor(self, dialect: Any) -> Any:
-                return self._make_bind_processor(None, dialect._json_serializer or json.dumps)  # noqa: SLF001
+                return self._make_bind_processor(None, dialect._json_serializer or json.dumps)  # noqa: SLF001 - SQLAlchemy tells it nowhere else
 
         return Document
 

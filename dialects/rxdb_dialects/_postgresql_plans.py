@@ -83,7 +83,7 @@ def _keeping(rollback: Callable[[Any], None]) -> Callable[[Any], None]:
         try:
             rollback(connection)
         finally:
-            driver._prepared = prepared  # noqa: SLF001
+            driver._prepared = prepared  # noqa: SLF001 - psycopg has no public way
 
     return keep
 

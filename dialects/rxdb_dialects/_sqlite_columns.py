@@ -31,12 +31,12 @@ def number_keys(dialect: Any) -> None:
     types: Any = type(dialect.type_compiler_instance)
 
     class TypeCompiler(types):  # type: ignore[misc]  # the class that this engine has
-        def visit_BIGINT(self, type_: Any, **options: Any) -> str:  # noqa: N802
+        def visit_BIGINT(self, type_: Any, **options: Any) -> str:
             return (
                 "INTEGER" if is_numbered(options) else str(super().visit_BIGINT(type_, **options))
             )
 
-        def visit_SMALLINT(self, type_: Any, **options: Any) -> str:  # noqa: N802
+        def visit_SMALLINT(self, type_: Any, **options: Any) -> str:
             text: str = super().visit_SMALLINT(type_, **options)
             return "INTEGER" if is_numbered(options) else text
 

@@ -44,10 +44,10 @@ def keep_exact(dialect: Any) -> None:
     types: Any = type(dialect.type_compiler_instance)
 
     class TypeCompiler(types):  # type: ignore[misc]  # the class that this engine has
-        def visit_NUMERIC(self, type_: Any, **options: Any) -> str:  # noqa: N802
+        def visit_NUMERIC(self, type_: Any, **options: Any) -> str:
             return self._exact(type_) or str(super().visit_NUMERIC(type_, **options))
 
-        def visit_DECIMAL(self, type_: Any, **options: Any) -> str:  # noqa: N802
+        def visit_DECIMAL(self, type_: Any, **options: Any) -> str:
             return self._exact(type_) or str(super().visit_DECIMAL(type_, **options))
 
         def _exact(self, type_: Any) -> str:
@@ -56,16 +56,16 @@ def keep_exact(dialect: Any) -> None:
             size = [str(n) for n in (type_.precision, type_.scale) if n is not None]
             return f"{TYPE}({', '.join(size)})" if size else TYPE
 
-    class Exact(sa.Numeric):  # type: ignore[type-arg]
+    class Exact(sa.Numeric):  # type: ignore[type-arg]  # generic in stubs only
         """Binds and reads decimals as :func:`bound` and :func:`read` say."""
 
         columns = many_decimals
 
-        def bind_processor(self, dialect: Any) -> Any:  # noqa: ARG002
+        def bind_processor(self, dialect: Any) -> Any:
             step, limit, is_short = step_of(self), limit_of(self), has_short(self)
             return lambda value: bound(value, step, limit, is_short=is_short)
 
-        def result_processor(self, dialect: Any, coltype: Any) -> Any:  # noqa: ARG002
+        def result_processor(self, dialect: Any, coltype: Any) -> Any:
             if not self.asdecimal:
                 return lambda value: value if value is None else float(value)
             step = step_of(self)

@@ -41,7 +41,7 @@ def keep_meaning(dialect: Any) -> None:
         def whole_days(self, count: str) -> str:
             return f"{WHOLE_DAYS}({count})"
 
-        def product(self, count: str, number: str, *, is_whole: bool) -> str:  # noqa: ARG002
+        def product(self, count: str, number: str, *, is_whole: bool) -> str:
             return f"{PRODUCT}({count}, {number})"
 
         def visit_binary(self, binary: Any, *arguments: Any, **options: Any) -> str:
@@ -74,7 +74,7 @@ def compared(binary: Any) -> Any:
     changed = binary._clone()  # noqa: SLF001 - as SQLAlchemy's own compilers change one
     changed.left, changed.right = left, right[0]
     if several:
-        changed.right = binary.right._clone()  # noqa: SLF001
+        changed.right = binary.right._clone()  # noqa: SLF001 - as SQLAlchemy's own compilers do
         changed.right.clauses = tuple(right)
     return changed
 

@@ -187,7 +187,7 @@ class Turn:
             who = f"task {task.get_name()!r}" if task else "a task that is gone"
             return who + place(frames[::-1])
         thread = self.thread()
-        frame = sys._current_frames().get(thread.ident or 0) if thread else None  # noqa: SLF001
+        frame = sys._current_frames().get(thread.ident or 0) if thread else None  # noqa: SLF001 - the standard library's own way, for debuggers
         return f"thread {self.name!r}" + place(above(frame))
 
 
@@ -316,7 +316,7 @@ class Queue:
     def next_pause(self, waited: float) -> float:
         """Return the seconds until the next round."""
         pause = self.pause / (1 + (waited / AGEING) ** 2)
-        chance = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
+        chance = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - a pause is no secret
         return max(SHORTEST_PAUSE, pause * chance)
 
     def learn(self, tries: int) -> None:
@@ -606,7 +606,7 @@ def other_process(path: str) -> str:
     """Name the process that writes, where Linux tells it."""
     for suffix, byte in WRITE_LOCKS:
         with suppress(OSError, ValueError):
-            found = os.stat(path + suffix)  # noqa: PTH116
+            found = os.stat(path + suffix)  # noqa: PTH116 - a path of SQLite's, not ours
             device = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
             for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
                 _, kind, _, mode, process, file, first, last = line.split()[:8]

@@ -497,8 +497,7 @@ def _counts(connection: Connection, names: list[str] | None = None) -> dict[str,
     for start in range(0, len(every), BATCH):
         part = every[start : start + BATCH]
         selects = (
-            f"SELECT {start + n}, count(*) FROM {quote(name)}"  # noqa: S608 - names are quoted
-            for n, name in enumerate(part)
+            f"SELECT {start + n}, count(*) FROM {quote(name)}" for n, name in enumerate(part)
         )
         counts |= {every[n]: c for n, c in _all(connection, " UNION ALL ".join(selects))}
     return counts
@@ -606,13 +605,13 @@ def _uses(connection: Connection, kind: str, table: str) -> list[str]:
     """Return statements that make SQLite compile the views or triggers of *table*."""
     name = quote(table)
     if kind == "view":
-        return [f"SELECT * FROM {name}"]  # noqa: S608 - names are quoted
+        return [f"SELECT * FROM {name}"]
     columns = [quote(column) for column, _, _, hidden in _shape(connection, table) if not hidden]
     sets = ", ".join(f"{column} = {column}" for column in columns)
     return [
         f"INSERT INTO {name} DEFAULT VALUES",
-        f"UPDATE {name} SET {sets}",  # noqa: S608 - names are quoted
-        f"DELETE FROM {name}",  # noqa: S608 - names are quoted
+        f"UPDATE {name} SET {sets}",
+        f"DELETE FROM {name}",
     ]
 
 

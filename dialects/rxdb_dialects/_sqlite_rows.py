@@ -27,7 +27,7 @@ def write_rows(connection: Connection, rows: Rows) -> bool:
     names = ", ".join(prepare.quote(column.name) for column in rows.columns)
     width, count = len(rows.columns), len(rows)
     one = f"({', '.join('?' * width)})"
-    begin = f"INSERT INTO {prepare.format_table(rows.table)} ({names}) VALUES "  # noqa: S608 - quoted
+    begin = f"INSERT INTO {prepare.format_table(rows.table)} ({names}) VALUES "
     size = max(1, PARAMETERS // width)
     text = begin + ", ".join([one] * size)
     columns = rows.values
@@ -49,7 +49,7 @@ def bind_columns(type_: TypeEngine[Any], dialect: Any) -> Conversions:
     found: Any = type_.dialect_impl(dialect)
     for kind in (sqlite.DATE, sqlite.DATETIME, sqlite.TIME):
         if isinstance(found, kind):
-            return TIMES if found._storage_format == kind._storage_format else {}  # noqa: SLF001
+            return TIMES if found._storage_format == kind._storage_format else {}  # noqa: SLF001 - SQLAlchemy tells it nowhere else
     return _values.bind_columns(type_, dialect)
 
 
@@ -78,9 +78,9 @@ def upsert(
     same = " AND ".join(f"{target}.{name} = {source}.{name}" for name in merge.key)
     there = _count(
         connection,
-        f"SELECT count(*) FROM {source} JOIN {target} ON {same} WHERE {merge.where}",  # noqa: S608
+        f"SELECT count(*) FROM {source} JOIN {target} ON {same} WHERE {merge.where}",
     )
-    all_ = _count(connection, f"SELECT count(*) FROM {source} WHERE {merge.where}")  # noqa: S608
+    all_ = _count(connection, f"SELECT count(*) FROM {source} WHERE {merge.where}")
     connection.exec_driver_sql(on_conflict(merge), parameters)
     return all_ - there, there if merge.update else 0
 
@@ -89,10 +89,10 @@ def on_conflict(merge: Merge) -> str:
     """Return the statement that SQLite, PostgreSQL and DuckDB share."""
     names, key = ", ".join(merge.columns), ", ".join(merge.key)
     ways = [(name, f"excluded.{name}") for name in merge.update]
-    ways += [(name, f"(SELECT {value} FROM {merge.source} LIMIT 1)") for name, value in merge.fixed]  # noqa: S608
+    ways += [(name, f"(SELECT {value} FROM {merge.source} LIMIT 1)") for name, value in merge.fixed]
     sets = ", ".join(f"{name} = {way}" for name, way in (*ways, *merge.computed))
     return (
-        f"INSERT INTO {merge.target} ({names}) SELECT {names} FROM {merge.source} "  # noqa: S608
+        f"INSERT INTO {merge.target} ({names}) SELECT {names} FROM {merge.source} "
         f"WHERE {merge.where} ORDER BY {key} ON CONFLICT ({key}) "
         f"{f'DO UPDATE SET {sets}' if sets else 'DO NOTHING'}"
     )

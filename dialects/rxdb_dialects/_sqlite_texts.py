@@ -39,7 +39,7 @@ def know_caseless(dialect: Any) -> None:
     own = type_class()
 
     class TypeCompiler(types):  # type: ignore[misc]  # the class that this engine has
-        def visit_VARCHAR_CASELESS(self, type_: Any, **_: Any) -> str:  # noqa: N802
+        def visit_VARCHAR_CASELESS(self, type_: Any, **_: Any) -> str:
             return f"{TYPE}({type_.length})"
 
     class Compiler(ddl):  # type: ignore[misc]  # the class that this engine has

@@ -94,7 +94,7 @@ def number_keys(sqlalchemy_dialect: Any) -> None:
 
         def get_column_specification(self, column: Any, **options: Any) -> str:
             name = self.sequence(column.table)
-            if not name or column is not column.table._autoincrement_column:  # noqa: SLF001
+            if not name or column is not column.table._autoincrement_column:  # noqa: SLF001 - SQLAlchemy tells it nowhere else
                 text: str = super().get_column_specification(column, **options)
                 return text
             kind = self.dialect.type_compiler_instance.process(column.type)
@@ -144,19 +144,19 @@ def keep_digits(sqlalchemy_dialect: Any) -> None:
     types: Any = type(sqlalchemy_dialect.type_compiler_instance)
 
     class TypeCompiler(types):  # type: ignore[misc]  # the class that the plug-in has
-        def visit_FLOAT(self, type_: Any, **options: Any) -> str:  # noqa: N802
+        def visit_FLOAT(self, type_: Any, **options: Any) -> str:
             return super().visit_FLOAT(type_, **options) if type_.precision else "DOUBLE"
 
-        def visit_NUMERIC(self, type_: Any, **options: Any) -> str:  # noqa: N802
+        def visit_NUMERIC(self, type_: Any, **options: Any) -> str:
             return super().visit_NUMERIC(type_, **options) if type_.precision else "DECIMAL(38, 15)"
 
-    class Exact(sa.Numeric):  # type: ignore[type-arg]
+    class Exact(sa.Numeric):  # type: ignore[type-arg]  # generic in stubs only
         """Hands decimals on as they are."""
 
-        def bind_processor(self, dialect: Any) -> None:  # noqa: ARG002
+        def bind_processor(self, dialect: Any) -> None:
             return None
 
-        def result_processor(self, dialect: Any, coltype: Any) -> Any:  # noqa: ARG002
+        def result_processor(self, dialect: Any, coltype: Any) -> Any:
             return None if self.asdecimal else as_float
 
     types = TypeCompiler(sqlalchemy_dialect)
@@ -197,7 +197,7 @@ def upsert(connection: Connection, merge: Merge) -> tuple[int, int]:
     if not merge.fixed:
         return _sqlite_rows.upsert(connection, merge)
     listed = ", ".join(value for _, value in merge.fixed)
-    values = connection.exec_driver_sql(f"SELECT {listed} FROM {merge.source} LIMIT 1").one()  # noqa: S608
+    values = connection.exec_driver_sql(f"SELECT {listed} FROM {merge.source} LIMIT 1").one()
     marked = (*merge.computed, *((name, "?") for name, _ in merge.fixed))
     return _sqlite_rows.upsert(connection, replace(merge, fixed=(), computed=marked), tuple(values))
 

@@ -276,7 +276,7 @@ def _hang_up_when_cancelled(engine: Engine) -> None:
     def connect(connection: Any, record: Any) -> None:
         driver = connection.driver_connection
         writer = getattr(driver, "_writer", None)  # aiomysql's
-        record.info["rxdb_transport"] = writer.transport if writer else driver._transport  # noqa: SLF001
+        record.info["rxdb_transport"] = writer.transport if writer else driver._transport  # noqa: SLF001 - the driver has no public way
 
     @event.listens_for(engine, "invalidate")
     def invalidate(connection: Any, record: Any, error: BaseException | None) -> None:
@@ -526,9 +526,9 @@ def error_code(error: BaseException) -> int | None:
     code = error.args[0] if error.args else None
     if isinstance(code, BaseException):
         return error_code(code)
-    if code == 4025 and re.match("CONSTRAINT `[^`.]+\\.[^`]+` failed", str(error.args[1])):  # noqa: PLR2004
+    if code == 4025 and re.match("CONSTRAINT `[^`.]+\\.[^`]+` failed", str(error.args[1])):  # noqa: PLR2004 - ER_CONSTRAINT_FAILED
         return 3140
-    is_other = code == 1290 and not re.search("read[-_]only", str(error))  # noqa: PLR2004
+    is_other = code == 1290 and not re.search("read[-_]only", str(error))  # noqa: PLR2004 - ER_OPTION_PREVENTS_STATEMENT
     return code if isinstance(code, int) and not is_other else None
 
 

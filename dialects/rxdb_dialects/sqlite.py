@@ -564,7 +564,7 @@ def lock_file(path: str) -> Callable[[], None] | None:
 
     def release() -> None:
         with suppress(OSError):  # Windows removes no open file
-            os.unlink(path)  # noqa: PTH108
+            os.unlink(path)  # noqa: PTH108 - it runs where connections end
         os.close(descriptor)
 
     return release
@@ -747,7 +747,7 @@ def caseless(length: int, dialect: SQLAlchemyDialect) -> TypeEngine[Any]:
     """Compare with rxdb's own collation: NOCASE knows no letters but those of ASCII."""
     from rxdb_dialects import _sqlite_texts
 
-    return _sqlite_texts.type_class()(length)  # type: ignore[no-any-return]
+    return _sqlite_texts.type_class()(length)  # type: ignore[no-any-return]  # a class made at run time
 
 
 def lost_collation(column: Column[Any], dialect: SQLAlchemyDialect) -> str:
@@ -756,7 +756,7 @@ def lost_collation(column: Column[Any], dialect: SQLAlchemyDialect) -> str:
 
     if _sqlite_decimals.has_text(column.type, dialect):
         return _sqlite_decimals.COLLATION
-    type_ = column.type._unwrapped_dialect_impl(dialect)  # noqa: SLF001
+    type_ = column.type._unwrapped_dialect_impl(dialect)  # noqa: SLF001 - SQLAlchemy tells it nowhere else
     is_own = isinstance(type_, _sqlite_texts.type_class())
     return _sqlite_texts.COLLATION if is_own else getattr(type_, "collation", None) or ""
 

@@ -54,7 +54,7 @@ class Commands(Words):
     It is needed once, at the top: what a command of a group below raises arrives here too.
     """
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+    def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names for ``--help``."""
         return sorted(COMMANDS)
 
@@ -68,7 +68,7 @@ class Commands(Words):
 
     def get_command(
         self,
-        ctx: click.Context,  # noqa: ARG002 - click's signature
+        ctx: click.Context,
         cmd_name: str,
     ) -> click.Command | None:
         """Load the command *cmd_name*."""

@@ -91,8 +91,8 @@ def init(output: Output, url: str | None, message: str | None, adopt: bool) -> N
 
     A project that has an alembic.ini, such as Reflex makes it, is taken over as it is.
     """
-    from rxdb import migrations  # noqa: PLC0415 - each command loads what it needs
-    from rxdb.migrations.state import check_schema  # noqa: PLC0415
+    from rxdb import migrations
+    from rxdb.migrations.state import check_schema
 
     _tell_database(output, url)
     progress = Progress(output)
@@ -160,7 +160,7 @@ def makemigrations(
     allow_drops: bool,
 ) -> None:
     """Write what changed in the models into a new revision."""
-    from rxdb import migrations  # noqa: PLC0415
+    from rxdb import migrations
 
     made = migrations.make(
         message,
@@ -254,8 +254,8 @@ def _migrate(
     allow_data_loss: bool,
     lock_timeout: float | None,
 ) -> None:
-    from rxdb import migrations  # noqa: PLC0415
-    from rxdb.migrations.state import check_schema  # noqa: PLC0415
+    from rxdb import migrations
+    from rxdb.migrations.state import check_schema
 
     shown = _tell_database(output, url)
     output.data["applied"] = []
@@ -286,8 +286,8 @@ def _migrate(
 
 def _tell_database(output: Output, url: str | None) -> str:
     """Say which database is about to be changed, and who named it; return it without secrets."""
-    from rxdb.dialect import show  # noqa: PLC0415
-    from rxdb.migrations import database  # noqa: PLC0415
+    from rxdb.dialect import show
+    from rxdb.migrations import database
 
     shown, source = show(database.target(url).url), database.setting(url).source
     output.data |= {"database": shown, "source": source}
@@ -298,7 +298,7 @@ def _tell_database(output: Output, url: str | None) -> str:
 def _print_plans(
     output: Output, revision: str, *, down: bool, dialect: str | None, url: str | None
 ) -> None:
-    from rxdb import migrations  # noqa: PLC0415
+    from rxdb import migrations
 
     targets = [dialect] if dialect else None
     own, *others = migrations.plan(revision, down=down, targets=targets, url=url)
@@ -317,8 +317,8 @@ def _print_plans(
 def _print_sql(
     output: Output, revision: str, *, down: bool, dialect: str | None, url: str | None
 ) -> None:
-    from rxdb import migrations  # noqa: PLC0415
-    from rxdb.migrations import database  # noqa: PLC0415
+    from rxdb import migrations
+    from rxdb.migrations import database
 
     name = dialect or (database.target(url).dialect.name if url else "")
     way = revision if ":" in revision or not down else f"head:{revision}"
@@ -358,8 +358,8 @@ def _print_planned(output: Output, planned: Planned) -> None:
 )
 def stamp(output: Output, revision: str, url: str | None, purge: bool) -> None:
     """Say that the database is at REVISION, and run nothing."""
-    from rxdb import migrations  # noqa: PLC0415
-    from rxdb.migrations.state import check_schema  # noqa: PLC0415
+    from rxdb import migrations
+    from rxdb.migrations.state import check_schema
 
     migrations.stamp(revision, purge=purge, url=url)
     _tell_state(output, check_schema(url))
@@ -368,7 +368,7 @@ def stamp(output: Output, revision: str, url: str | None, purge: bool) -> None:
 @verb(command, "history", has_url=False)
 def history(output: Output) -> None:
     """List the revisions from the first to the newest."""
-    from rxdb.migrations import revisions  # noqa: PLC0415
+    from rxdb.migrations import revisions
 
     read = revisions.read()
     _list(output, read, [revision.id for revision in read.in_order()])
@@ -377,7 +377,7 @@ def history(output: Output) -> None:
 @verb(command, "heads", has_url=False)
 def heads(output: Output) -> None:
     """List the newest revisions: one, unless two follow the same one."""
-    from rxdb.migrations import revisions  # noqa: PLC0415
+    from rxdb.migrations import revisions
 
     read = revisions.read()
     _list(output, read, read.heads)
@@ -397,8 +397,8 @@ def _list(output: Output, read: History, ids: Sequence[str]) -> None:
 @message_option
 def merge(output: Output, message: str | None) -> None:
     """Write a revision that joins several heads to one."""
-    from rxdb import migrations  # noqa: PLC0415
-    from rxdb.migrations import revisions  # noqa: PLC0415
+    from rxdb import migrations
+    from rxdb.migrations import revisions
 
     found = revisions.read().heads
     if len(found) <= 1:
@@ -418,8 +418,8 @@ def squash(output: Output, url: str | None, message: str | None) -> None:
     It has the id of the newest one, so every database at head stays there. The old files go to
     squashed/ beside versions/.
     """
-    from rxdb import migrations  # noqa: PLC0415
-    from rxdb.migrations.state import SQUASHED  # noqa: PLC0415
+    from rxdb import migrations
+    from rxdb.migrations.state import SQUASHED
 
     count = len(migrations.history())
     made = migrations.squash(message or "squashed", url=url)
@@ -433,8 +433,8 @@ def squash(output: Output, url: str | None, message: str | None) -> None:
 @verb(command, "status")
 def status(output: Output, url: str | None) -> None:
     """Say where the database stands among the revisions."""
-    from rxdb.migrations import revisions  # noqa: PLC0415
-    from rxdb.migrations.state import check_schema  # noqa: PLC0415
+    from rxdb.migrations import revisions
+    from rxdb.migrations.state import check_schema
 
     read = revisions.read()
     now = check_schema(url)
@@ -477,8 +477,8 @@ def _is_applied(revision: str, now: SchemaState) -> bool | None:
 
 def _database(url: str | None) -> str:
     """Return the database without secrets; SQLAlchemy is not needed for a text."""
-    from rxdb import config  # noqa: PLC0415
-    from rxdb.config import DBConfig  # noqa: PLC0415
+    from rxdb import config
+    from rxdb.config import DBConfig
 
     wanted = url if url is not None else config.database().url
     if isinstance(wanted, DBConfig):
@@ -497,8 +497,8 @@ def check(output: Output, url: str | None, targets: str | None, models_only: boo
     The targets are Config.targets or --targets, such as sqlite,postgresql,mysql. It is told what in
     the models would fail or mean something else there, and all revisions are compiled for them.
     """
-    from rxdb import migrations  # noqa: PLC0415
-    from rxdb.migrations.state import check_schema  # noqa: PLC0415
+    from rxdb import migrations
+    from rxdb.migrations.state import check_schema
 
     wanted = [name.strip() for name in targets.split(",") if name.strip()] if targets else None
     output.data |= {"findings": [], "state": None, "differences": None, "targets": []}
@@ -538,9 +538,9 @@ def check(output: Output, url: str | None, targets: str | None, models_only: boo
 
 def _lint(output: Output, wanted: list[str] | None, url: str | None, *, models_only: bool) -> str:
     """Tell what is found in the models for the targets; return the sentence that sums it up."""
-    from rxdb import config  # noqa: PLC0415
-    from rxdb.linting import check_models, dialects  # noqa: PLC0415
-    from rxdb.migrations import models  # noqa: PLC0415
+    from rxdb import config
+    from rxdb.linting import check_models, dialects
+    from rxdb.migrations import models
 
     own: list[Any] = [url if url is not None else config.database().url] if models_only else []
     targets = wanted or config.get_config().targets or own
@@ -576,8 +576,8 @@ def repair(output: Output, url: str | None, done: bool, clear: bool) -> None:
     """
     if done and clear:
         raise click.UsageError("--done and --clear exclude each other.")
-    from rxdb import migrations  # noqa: PLC0415
-    from rxdb.migrations.state import check_schema  # noqa: PLC0415
+    from rxdb import migrations
+    from rxdb.migrations.state import check_schema
 
     half = migrations.half_applied(url)
     output.data["half"] = asdict(half) if half else None
@@ -634,7 +634,7 @@ def _after(half: Half) -> str:
 )
 def wait(output: Output, url: str | None, timeout: float) -> None:
     """Wait until the database answers."""
-    import rxdb  # noqa: PLC0415
+    import rxdb
 
     output.data["answers"] = False
     rxdb.wait(timeout, url, tell=output.tell)

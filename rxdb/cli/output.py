@@ -82,8 +82,8 @@ class Progress:
             self.finish()
         self.current, self.clock = (revision, message), time.perf_counter()
         if self.output.is_terminal:
-            from rich.console import Console  # noqa: PLC0415 - costs 60 ms
-            from rich.text import Text  # noqa: PLC0415
+            from rich.console import Console
+            from rich.text import Text
 
             text = Text(f"{number} of {total}: {named(revision, message)} …")
             self.status = status = Console(file=self.output.stream).status(text)
@@ -174,10 +174,10 @@ def _passed_over() -> str:
 
 def _explained(error: Exception, url: str | None) -> str:
     """Return the sentence for what a database or a file refuses; nothing for other errors."""
-    from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError  # noqa: PLC0415
+    from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
-    from rxdb.cli import facts  # noqa: PLC0415
-    from rxdb.migrations import database  # noqa: PLC0415
+    from rxdb.cli import facts
+    from rxdb.migrations import database
 
     if isinstance(error, OSError) and error.filename and not isinstance(error, ConnectionError):
         return hide(f"{error.filename}: {error.strerror}.")

@@ -242,7 +242,7 @@ def _wait(
                 f"To wait longer, run: rxdb db migrate --lock-timeout {longer:g}"
             )
         left = LONGEST_PAUSE if timeout is None else timeout - waited
-        _sleep(min(pause * random.uniform(0.5, 1), left), is_async=is_async)  # noqa: S311
+        _sleep(min(pause * random.uniform(0.5, 1), left), is_async=is_async)  # noqa: S311 - a pause is no secret
         pause = min(pause * 2, LONGEST_PAUSE)
         lock = take()
     return lock

@@ -342,7 +342,7 @@ def _path(place: str, here: Path, paths: list[Path]) -> Path:
 def _package(name: str, paths: list[Path]) -> Path:
     """Return the folder of a package without importing it, also where it is not installed."""
     from importlib.machinery import PathFinder  # noqa: PLC0415 - few projects need it
-    from importlib.util import find_spec  # noqa: PLC0415
+    from importlib.util import find_spec  # noqa: PLC0415 - few need it
 
     folders: Any = None
     whole = ""
@@ -531,6 +531,6 @@ def _resolved(revision: Revision, labels: Mapping[str, str]) -> Revision:
     """Return the revision with each label that it depends on as an id."""
     if not any(name in labels for name in revision.depends_on):
         return revision
-    from dataclasses import replace  # noqa: PLC0415
+    from dataclasses import replace  # noqa: PLC0415 - few need it
 
     return replace(revision, depends_on=tuple(labels.get(n, n) for n in revision.depends_on))

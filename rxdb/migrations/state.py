@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rxdb import config, registry
 from rxdb.dialect import Feature
-from rxdb.errors import DriverMismatch, DriverMissing, is_own
+from rxdb.errors import DriverMismatch, DriverMissing, hide, is_own
 from rxdb.migrations import log, revisions, tables
 
 if TYPE_CHECKING:
@@ -354,8 +354,6 @@ def _is_squashed(revision: Revision, checksum: str) -> bool:
 
 
 def _not_ready(error: Exception) -> dict[str, Any]:
-    from rxdb.errors import hide  # noqa: PLC0415
-
     is_known = is_own(error)
     said = str(getattr(error, "orig", None) or error).strip().splitlines() or [""]
     empty = SchemaState(name="empty").as_dict()

@@ -134,8 +134,8 @@ class Outer:
         dialect.do_release_savepoint = lambda c, name: do_release(c, _own(c, name))
         dialect.do_rollback_to_savepoint = lambda c, name: do_rollback_to(c, _own(c, name))
         # It cannot change within a transaction.
-        dialect.set_isolation_level = lambda connection, level: None  # noqa: ARG005
-        dialect.reset_isolation_level = lambda connection: None  # noqa: ARG005
+        dialect.set_isolation_level = lambda connection, level: None
+        dialect.reset_isolation_level = lambda connection: None
         event.listen(engine, "connect", self._is_new)
         event.listen(engine, "before_cursor_execute", self._note)
         event.listen(engine, "handle_error", self._note_error)
@@ -168,7 +168,7 @@ class Outer:
         """Set a savepoint; the first one of a test begins the transaction."""
         if self.raw is None:
             self.do_begin(connection)
-            execute(connection.dbapi_connection, f"SAVEPOINT {OUTER}")  # type: ignore[arg-type]
+            execute(connection.dbapi_connection, f"SAVEPOINT {OUTER}")  # type: ignore[arg-type]  # it is open
             self.raw = connection.dbapi_connection
         savepoint = f"rxdb_{next(self.numbers)}"
         self._say(f"SAVEPOINT {savepoint}")

@@ -468,7 +468,7 @@ def command_line(pid: int) -> str:
 
 def short_folder(name: str) -> Path:
     """Return where a folder of this name is: a path so short that a unix socket fits into it."""
-    for base in (tempfile.gettempdir(), "/tmp"):  # noqa: S108
+    for base in (tempfile.gettempdir(), "/tmp"):  # noqa: S108 - the system's own, where sockets have short paths
         longest = Path(base, name, "n" * LONGEST_NAME, ".s.PGSQL.65535.lock")
         if len(bytes(longest)) <= PATH_LIMIT and is_open(Path(base)):
             return Path(base, name)

@@ -101,7 +101,7 @@ FIELDS = [name for name in Thing.model_fields if name != "owner_number"]
 def _tables(engine: Engine, run: Callable[..., object]) -> None:
     def create() -> None:
         for model in TABLES:
-            model.__table__.create(engine)  # type: ignore[attr-defined]
+            model.__table__.create(engine)  # type: ignore[attr-defined]  # SQLModel declares no __table__
 
     run(create)
 
@@ -243,7 +243,7 @@ def test_a_refused_row_is_named_and_nothing_of_the_call_stays(session: Session) 
     with pytest.raises(rx.UniqueViolation, match="code") as failed:
         rx.bulk_insert(session, Thing, rows, batch=30)
     if Feature.SAVEPOINTS in registry.get(session.get_bind().dialect.name).features:
-        assert failed.value.row == 40  # type: ignore[attr-defined]
+        assert failed.value.row == 40  # type: ignore[attr-defined]  # bulk_insert adds it
         assert "Row 40, counted from 0, was refused" in failed.value.__notes__[0]
     assert names(session) == before
     rx.bulk_insert(session, Thing, dictionaries(1))
@@ -258,13 +258,13 @@ def test_a_value_that_a_server_refuses_is_named(session: Session, count: int) ->
     rows[13]["owner_number"] = 5
     with pytest.raises(rx.ForeignKeyViolation) as failed:
         rx.bulk_insert(session, Thing, rows)
-    assert failed.value.row == 13  # type: ignore[attr-defined]
+    assert failed.value.row == 13  # type: ignore[attr-defined]  # bulk_insert adds it
     assert names(session) == []
     nothing: list[dict[str, Any]] = [{"number": n, "count": n} for n in range(count)]
     nothing[13]["count"] = None
     with pytest.raises(rx.NotNullViolation) as failed_too:
         rx.bulk_insert(session, Thing, nothing)
-    assert failed_too.value.row == 13  # type: ignore[attr-defined]
+    assert failed_too.value.row == 13  # type: ignore[attr-defined]  # bulk_insert adds it
 
 
 BAD_ROWS: dict[str, tuple[Any, str]] = {
@@ -307,7 +307,7 @@ def test_a_text_that_not_every_server_keeps_is_named(session: Session) -> None:
         return
     with pytest.raises(rx.BadValue) as failed:
         rx.bulk_insert(session, Thing, rows)
-    assert failed.value.row == 41  # type: ignore[attr-defined]
+    assert failed.value.row == 41  # type: ignore[attr-defined]  # bulk_insert adds it
     assert names(session) == []
 
 
@@ -327,7 +327,7 @@ def test_a_value_that_a_driver_refuses_is_named(session: Session, count: int, ca
     for write in writes:
         with pytest.raises(rx.BadValue) as failed:
             write(session, Noted, rows)
-        assert failed.value.row == count - 1  # type: ignore[attr-defined]
+        assert failed.value.row == count - 1  # type: ignore[attr-defined]  # bulk_insert adds it
         assert session.exec(select(Noted.number)).all() == []
     session.add(Noted(**rows[count - 1]))
     with pytest.raises(rx.BadValue):
@@ -340,7 +340,7 @@ def test_a_number_of_too_many_bits_is_named(session: Session) -> None:
     rows = [{"number": n, "count": 2**32 if n == 333 else n} for n in range(500)]
     with pytest.raises(rx.BadValue) as failed:
         rx.bulk_insert(session, Thing, rows)
-    assert failed.value.row == 333  # type: ignore[attr-defined]
+    assert failed.value.row == 333  # type: ignore[attr-defined]  # bulk_insert adds it
     assert names(session) == []
 
 
@@ -444,7 +444,7 @@ SPECIAL = [
 ]
 INSTANTS = st.datetimes(
     dt.datetime(1971, 1, 1),  # noqa: DTZ001 - the strategy adds the zone
-    dt.datetime(2037, 1, 1),  # noqa: DTZ001
+    dt.datetime(2037, 1, 1),  # noqa: DTZ001 - the column has no time zone
     timezones=st.just(dt.UTC),
 )
 VALUES: dict[str, st.SearchStrategy[Any]] = {
@@ -473,7 +473,7 @@ def test_values_come_out_as_with_session_add(session: Session) -> None:
     )
     @given(st.lists(ROWS, min_size=1, max_size=30))
     def check(rows: list[dict[str, Any]]) -> None:
-        session.exec(text("DELETE FROM bulk_thing"))  # type: ignore[call-overload]
+        session.exec(text("DELETE FROM bulk_thing"))  # type: ignore[call-overload]  # SQLModel's exec takes text too
         full = [{**row, "count": row["count"] or 0, "number": n} for n, row in enumerate(rows)]
         shifted = [{**row, "number": n + 500} for n, row in enumerate(full)]
         session.add_all([Thing(**row) for row in full])

@@ -87,7 +87,7 @@ async def every_connection_answers() -> None:
 
     for engine in (rx.get_async_engine(), rx.get_async_engine(read_only=True)):
         # A cancelled task may have left it to another one to close its session.
-        while engine.pool.checkedout():  # type: ignore[attr-defined]  # noqa: ASYNC110
+        while engine.pool.checkedout():  # type: ignore[attr-defined]  # noqa: ASYNC110 - no event tells it
             await asyncio.sleep(0.01)
         async with AsyncExitStack() as stack:
             connects = [stack.enter_async_context(engine.connect()) for _ in range(SLOTS)]

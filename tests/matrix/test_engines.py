@@ -173,7 +173,7 @@ def test_objects_stay_readable_after_commit(url: str, target: Target) -> None:
 
     async def work() -> int:
         async with rx.get_async_engine(url).begin() as connection:
-            await connection.run_sync(Mug.__table__.create)  # type: ignore[attr-defined]
+            await connection.run_sync(Mug.__table__.create)  # type: ignore[attr-defined]  # SQLModel declares no __table__
         async with rx.asession(url) as session:
             mug = Mug(number=7)
             session.add(mug)
@@ -183,7 +183,7 @@ def test_objects_stay_readable_after_commit(url: str, target: Target) -> None:
     try:
         assert asyncio.run(work()) == 7
     finally:
-        rx.Model.metadata.remove(Mug.__table__)  # type: ignore[attr-defined]
+        rx.Model.metadata.remove(Mug.__table__)  # type: ignore[attr-defined]  # SQLModel declares no __table__
 
 
 @own_loop

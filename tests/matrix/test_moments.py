@@ -52,10 +52,10 @@ class Event(Calculated, table=True):
     share: float | None = None
 
 
-EVENTS: Table = Event.__table__  # type: ignore[attr-defined]
+EVENTS: Table = Event.__table__  # type: ignore[attr-defined]  # SQLModel declares no __table__
 COLUMNS = EVENTS.c
 
-moments = st.datetimes(dt.datetime(1900, 1, 1), dt.datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+moments = st.datetimes(dt.datetime(1900, 1, 1), dt.datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - hypothesis wants it without
 spans = st.timedeltas(dt.timedelta(days=-36_500), dt.timedelta(days=36_500)) | st.timedeltas(
     -2 * DAY, 2 * DAY
 )
@@ -443,8 +443,8 @@ def test_a_model_calculates_in_its_session(url: str) -> None:
         session.flush()
         event = session.exec(rx.select(Event)).one()
         changed: Any = event
-        changed.seen = Event.seen + Event.took  # type: ignore[operator]
+        changed.seen = Event.seen + Event.took  # type: ignore[operator]  # an expression of columns
         session.flush()
         assert event.seen == NOON + HOUR
-        passed: Any = Event.seen - Event.took  # type: ignore[operator]
+        passed: Any = Event.seen - Event.took  # type: ignore[operator]  # an expression of columns
         assert session.exec(rx.select(passed)).one() == NOON

@@ -37,7 +37,7 @@ def test_a_slow_statement_is_told_with_its_place_and_without_its_values(
     assert line in message
     assert "SELECT" in message
     assert SECRET not in message
-    assert record.seconds > 0  # type: ignore[attr-defined]
+    assert record.seconds > 0  # type: ignore[attr-defined]  # rxdb adds it
 
 
 def test_a_slow_statement_that_fails_is_told_too(

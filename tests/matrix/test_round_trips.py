@@ -75,7 +75,7 @@ def test_a_session_sends_no_more_than_its_driver_does(
     open_session: OpenSession,
     engine: Engine,
 ) -> None:
-    Cup.__table__.create(engine)  # type: ignore[attr-defined]
+    Cup.__table__.create(engine)  # type: ignore[attr-defined]  # SQLModel declares no __table__
 
     def read() -> None:
         with open_session(relayed) as session:
@@ -127,7 +127,7 @@ def test_reads(through: Relay, relayed: URL, open_session: OpenSession) -> None:
 def test_a_new_object(
     through: Relay, relayed: URL, target: Target, open_session: OpenSession, engine: Engine
 ) -> None:
-    Cup.__table__.create(engine)  # type: ignore[attr-defined]
+    Cup.__table__.create(engine)  # type: ignore[attr-defined]  # SQLModel declares no __table__
 
     def add(**options: bool) -> int:
         def work() -> None:

@@ -180,7 +180,7 @@ def test_a_snapshot_ends_with_its_session(open_session: OpenSession) -> None:
 
 def isolation(engine: Engine, *levels: str) -> dict[str, str]:
     """Return the execution options that ask for the first of *levels* that the server knows."""
-    known = engine.dialect.get_isolation_level_values(None)  # type: ignore[arg-type]
+    known = engine.dialect.get_isolation_level_values(None)  # type: ignore[arg-type]  # no dialect reads it
     return {"isolation_level": next(level for level in levels if level in known)}
 
 

@@ -47,7 +47,7 @@ def test_every_connection_has_the_settings(
 
 def test_the_application_wins(target: Target, make_engine: Callable[..., Engine]) -> None:
     engine = make_engine(pool_size=1, max_overflow=0, pool_recycle=7)
-    assert (engine.pool.size(), engine.pool._max_overflow, engine.pool._recycle) == (1, 0, 7)  # type: ignore[attr-defined]
+    assert (engine.pool.size(), engine.pool._max_overflow, engine.pool._recycle) == (1, 0, 7)  # type: ignore[attr-defined]  # Engine declares the base class
 
 
 def test_now_is_utc(engine: Engine) -> None:
@@ -141,4 +141,4 @@ def test_the_environment_sets_the_pool(
 ) -> None:
     monkeypatch.setenv("SQLALCHEMY_POOL_SIZE", "3")
     engine = make_engine(target, **config.engine_options())
-    assert engine.pool.size() == 3  # type: ignore[attr-defined]
+    assert engine.pool.size() == 3  # type: ignore[attr-defined]  # Engine declares the base class

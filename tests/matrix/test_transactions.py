@@ -37,7 +37,7 @@ Transact = Callable[..., Any]
 @pytest.fixture(autouse=True)
 def _accounts(engine: Engine, run: databases.Run) -> None:
     def create() -> None:
-        Account.__table__.create(engine)  # type: ignore[attr-defined]
+        Account.__table__.create(engine)  # type: ignore[attr-defined]  # SQLModel declares no __table__
         with Session(engine) as session:
             session.add_all([Account(number=1, amount=10), Account(number=2, amount=10)])
             session.commit()
@@ -400,7 +400,7 @@ def test_an_error_that_was_swallowed_stores_all_or_is_raised(
         transact(within(transact, swallow, nested=nested))
     except rx.UniqueViolation as error:
         assert "nothing is stored" in error.__notes__[0]  # noqa: PT017 - it may also be stored
-        assert len(error.__notes__) == 1  # noqa: PT017
+        assert len(error.__notes__) == 1  # noqa: PT017 - it may also be stored
         assert (amounts(open_session), hooks) == ({1: 10, 2: 10}, [])
     else:
         assert (amounts(open_session), hooks) == ({1: 10, 2: 15 + goes_on}, [1])
@@ -837,7 +837,7 @@ def test_nothing_is_lost_and_nothing_is_done_twice_wherever_the_connection_break
     target: Target, transact: Transact, engine: Engine, open_session: OpenSession, stage: str
 ) -> None:
     """Break it at each message of a transaction in turn, until one passes unbroken."""
-    Receipt.__table__.create(engine)  # type: ignore[attr-defined]
+    Receipt.__table__.create(engine)  # type: ignore[attr-defined]  # SQLModel declares no __table__
     numbers = count(1)
     unknown = repeated = 0
 

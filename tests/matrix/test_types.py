@@ -837,7 +837,7 @@ def test_what_is_no_member_is_refused_in_a_filter(
 
 
 def test_members_are_not_put_in_order() -> None:
-    level, color = Ranked.__table__.c.level, Ranked.__table__.c.color  # type: ignore[attr-defined]
+    level, color = Ranked.__table__.c.level, Ranked.__table__.c.color  # type: ignore[attr-defined]  # SQLModel declares no __table__
     comparisons: list[Callable[[], object]] = [
         lambda: level < Level.ten,
         lambda: Level.ten >= level,

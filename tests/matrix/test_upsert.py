@@ -267,7 +267,7 @@ def test_a_row_in_the_way_with_another_key_is_an_error(session: Session) -> None
     with pytest.raises(rx.UniqueViolation) as failed:
         rx.upsert(session, Stock, rows)
     if has_savepoints(session):
-        assert failed.value.row == 2  # type: ignore[attr-defined]
+        assert failed.value.row == 2  # type: ignore[attr-defined]  # bulk_insert adds it
     assert counts(session) == [1, 1]
     rx.upsert(session, Stock, stock([2, 3], count=4))
     session.commit()

@@ -340,7 +340,7 @@ def test_a_value_that_nobody_knows_is_asked_for(compare: Any, create: Any) -> No
         compare(made)
     assert str(error.value).endswith("Add: --fill user.age=VALUE")
     answers = iter(["old", "18"])
-    wishes = Wishes(ask=lambda question: next(answers))  # noqa: ARG005
+    wishes = Wishes(ask=lambda question: next(answers))
     assert ".values({'age': 18})" in compare(made, wishes=wishes).upgrade
 
 
@@ -447,7 +447,7 @@ def test_a_script_tells_its_sql_without_a_database(
         c("note", sa.String(80), default=HARD),
         c("data", sa.JSON, default={"a": [1]}),
         c("u", sa.Uuid, default=uuid.UUID(int=1)),
-        c("at", sa.DateTime, default=dt.datetime(2001, 2, 3)),  # noqa: DTZ001
+        c("at", sa.DateTime, default=dt.datetime(2001, 2, 3)),  # noqa: DTZ001 - the column has no time zone
         c("color", sa.Enum(Color), default=Color.red),
     )
     made_before = "op.create_table('user', sa.Column('x', sa.Enum('a', name='kind')))"

@@ -256,7 +256,7 @@ def test_a_moment_that_becomes_a_day_is_only_that_day(
     table = Table("item", metadata, Column("id", Integer, primary_key=True), Column("at", DateTime))
     migrations.init()
     with engine.begin() as connection:
-        at = dt.datetime(2001, 2, 3, 4, 5, 6)  # noqa: DTZ001
+        at = dt.datetime(2001, 2, 3, 4, 5, 6)  # noqa: DTZ001 - the column has no time zone
         connection.execute(table.insert().values(id=1, at=at))
     table.c.at.type = sa.Date()
     if by_hand:

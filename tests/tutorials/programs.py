@@ -210,7 +210,7 @@ def rewrite(source: str) -> str:
 
 class _ToRxdb(ast.NodeTransformer):
     GONE = ("SQLModel", "create_engine")
-    CALLS = {  # noqa: RUF012
+    CALLS = {  # noqa: RUF012 - never changed
         "Session(engine)": "rx.session()",
         "create_engine": "rx.get_engine()",
         "connection.execute(text('PRAGMA foreign_keys=ON'))": "None",
@@ -229,7 +229,7 @@ class _ToRxdb(ast.NodeTransformer):
         for text in (ast.unparse(node), ast.unparse(node.func)):
             if text in self.CALLS:
                 return _expression(self.CALLS[text])
-        return self.generic_visit(node)  # type: ignore[return-value]
+        return self.generic_visit(node)  # type: ignore[return-value]  # ast has it as AST
 
 
 def _expression(text: str) -> ast.expr:
@@ -358,7 +358,7 @@ def _visit(program: Program) -> None:
                 answer = f"{response.status_code} {text}"
             except Exception as error:  # noqa: BLE001 - an error is an answer
                 answer = name_of(error)
-            print(method, path, answer)  # noqa: T201
+            print(method, path, answer)  # noqa: T201 - the program prints
 
 
 def _run_test(program: Program) -> None:

@@ -163,7 +163,7 @@ FILLS: list[tuple[str, Any, Any]] = [
     ("yes", sa.Boolean(), True),
     ("5", sa.Integer(), 5),
     ("1.5", sa.Numeric(), Decimal("1.5")),
-    ("2001-02-03T04:05", sa.DateTime(), dt.datetime(2001, 2, 3, 4, 5)),  # noqa: DTZ001
+    ("2001-02-03T04:05", sa.DateTime(), dt.datetime(2001, 2, 3, 4, 5)),  # noqa: DTZ001 - the column has no time zone
     (
         "2001-02-03T04:05",
         sa.DateTime(timezone=True),

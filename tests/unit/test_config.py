@@ -153,7 +153,7 @@ def test_the_system_is_asked_for_the_folder_only_where_it_matters(
     rx.set_config(rx.Config(db_url=f"sqlite:///{path.format(folder=tmp_path)}"))
     rx.get_engine()
     called: list[object] = []
-    sys.setprofile(lambda frame, kind, of: called.append((kind, of)))  # noqa: ARG005
+    sys.setprofile(lambda frame, kind, of: called.append((kind, of)))
     rx.get_engine()
     sys.setprofile(None)
     assert called.count(("c_call", os.getcwd)) == times

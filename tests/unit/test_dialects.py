@@ -108,7 +108,7 @@ def required(extra: str) -> set[str]:
 @EACH_DRIVER
 def test_an_extra_asks_for_no_older_driver_than_is_needed(dialect: Dialect, driver: Driver) -> None:
     for line in EXTRAS.get(driver.package.removeprefix("rxdb[").removesuffix("]"), []):
-        name, version = re.fullmatch(r"([\w.-]+).*>=([\d.]+)(,<.*)?", line).group(1, 2)  # type: ignore[union-attr]
+        name, version = re.fullmatch(r"([\w.-]+).*>=([\d.]+)(,<.*)?", line).group(1, 2)  # type: ignore[union-attr]  # each line matches
         if name in (driver.distributions or (driver.module,)):
             assert release(version) >= release(driver.minimum), line
 

@@ -88,9 +88,9 @@ def test_every_error_is_public() -> None:
 
 def test_a_name_that_is_not_there() -> None:
     with pytest.raises(AttributeError, match=r"^module 'rxdb' has no attribute 'sesion'$"):
-        rx.sesion  # noqa: B018
+        rx.sesion  # noqa: B018 - the point of the test
     with pytest.raises(ImportError, match="cannot import name 'sesion'"):
-        from rxdb import sesion  # noqa: F401
+        from rxdb import sesion  # noqa: F401 - the point of the test
 
 
 def test_type_checkers_see_the_same_names() -> None:

@@ -83,7 +83,7 @@ def test_the_fix_is_written_as_the_model_is() -> None:
     try:
         found = next(f for f in rx.check_models(["mysql"]) if f.model == "Lantern")
     finally:
-        SQLModel.metadata.remove(Lantern.__table__)  # type: ignore[attr-defined]
+        SQLModel.metadata.remove(Lantern.__table__)  # type: ignore[attr-defined]  # SQLModel declares no __table__
     assert (found.code, found.fix) == ("text-key", "name = rx.Field(sa_type=String(255))")
 
 

@@ -19,7 +19,7 @@ class Note(rx.Model, table=True):
 @pytest.fixture(params=["sqlite://", "sqlite:///:memory:", "duckdb://"])
 def url(request: pytest.FixtureRequest) -> str:
     text_url: str = request.param
-    Note.__table__.create(rx.get_engine(text_url))  # type: ignore[attr-defined]
+    Note.__table__.create(rx.get_engine(text_url))  # type: ignore[attr-defined]  # SQLModel declares no __table__
     return text_url
 
 
@@ -54,7 +54,7 @@ def test_ends_with_dispose(url: str) -> None:
 
 
 def test_the_asynchronous_side_sees_the_same() -> None:
-    Note.__table__.create(rx.get_engine("sqlite://"))  # type: ignore[attr-defined]
+    Note.__table__.create(rx.get_engine("sqlite://"))  # type: ignore[attr-defined]  # SQLModel declares no __table__
 
     async def write() -> None:
         async with rx.asession("sqlite://") as session:

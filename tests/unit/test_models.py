@@ -272,7 +272,7 @@ def is_check(constraint: object) -> bool:
 
 def test_a_text_has_a_length_where_the_server_needs_one(declare: Declare) -> None:
     class Compiler(GenericTypeCompiler):
-        def visit_VARCHAR(self, type_: String, **_: Any) -> str:  # noqa: N802
+        def visit_VARCHAR(self, type_: String, **_: Any) -> str:
             if not type_.length:
                 raise CompileError
             return f"VARCHAR({type_.length})"

@@ -59,7 +59,7 @@ def test_opentelemetry_sees_statements_and_the_pool() -> None:
 @pytest.mark.parametrize("given", ["0.5", -1, True])
 def test_a_threshold_is_a_number_of_seconds(given: object) -> None:
     with pytest.raises(rx.BadConfig, match=r"number of seconds.*Write: slow_statement=0\.5"):
-        rx.Config(slow_statement=given)  # type: ignore[arg-type]
+        rx.Config(slow_statement=given)  # type: ignore[arg-type]  # it is wrong on purpose
 
 
 @pytest.mark.parametrize("name", ["comment_statements", "expire_on_commit"])

@@ -102,8 +102,8 @@ def test_threads_write_in_the_order_in_which_they_came(
     with ThreadPoolExecutor(8) as threads:
         with begun(url):
             for number in range(8):
-                threads.submit(write, url, lambda n=number: order.append(n))  # type: ignore[misc]
-                until(lambda n=number: len(queue.waiting) == n + 1)  # type: ignore[misc]
+                threads.submit(write, url, lambda n=number: order.append(n))  # type: ignore[misc]  # a lambda's default has no type
+                until(lambda n=number: len(queue.waiting) == n + 1)  # type: ignore[misc]  # a lambda's default has no type
         until(lambda: is_idle(queue))
     assert order == list(range(8))
 
@@ -115,10 +115,10 @@ def test_threads_and_tasks_stand_in_one_queue(url: str, queue: _sqlite_queue.Que
         first = begun(url)
         waiting = []
         for number in range(8):
-            done = lambda n=number: order.append(n)  # noqa: E731
+            done = lambda n=number: order.append(n)  # noqa: E731 - mypy needs no second type
             way = asyncio.to_thread(write, url, done) if number % 2 else awrite(url, done)
             waiting.append(asyncio.create_task(way))
-            await auntil(lambda n=number: len(queue.waiting) == n + 1)  # type: ignore[misc]
+            await auntil(lambda n=number: len(queue.waiting) == n + 1)  # type: ignore[misc]  # a lambda's default has no type
         first.close()
         await asyncio.gather(*waiting)
 

@@ -281,7 +281,7 @@ class TableChanges:
             told = f"from {stored.type} to {want.stored.type}"
             self._say(f"The type of {label} changed {told}.")
             kw["modify_type"] = column.type
-            if existing_type._type_affinity is not column.type._type_affinity:  # noqa: SLF001
+            if existing_type._type_affinity is not column.type._type_affinity:  # noqa: SLF001 - SQLAlchemy tells it nowhere else
                 self.retyped.append((self._old_column(column.name), plain(column)))
                 self._retype(column, kw)
                 return

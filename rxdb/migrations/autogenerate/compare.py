@@ -213,7 +213,7 @@ class Comparison:
         chosen = [self.models[key] for key in added if self.may("table", self.models[key], key[1])]
         result: list[MigrateOperation] = []
         later: list[MigrateOperation] = []
-        for table, keys in sort_tables_and_constraints(chosen):  # type: ignore[no-untyped-call]
+        for table, keys in sort_tables_and_constraints(chosen):  # type: ignore[no-untyped-call]  # SQLAlchemy's has no types
             if table is None:
                 later += [maker.foreign_key_of(constraint) for constraint in keys]
                 continue

@@ -117,7 +117,7 @@ class Fills:
             enum = find_enum(column.type)
             is_member = enum is not None and enum.enum_class is not None
             source = (
-                repr(member(default.arg, enum)) if is_member else value(default.arg, imports)  # type: ignore[arg-type]
+                repr(member(default.arg, enum)) if is_member else value(default.arg, imports)  # type: ignore[arg-type]  # is_member says so
             )
         except Unprintable:
             return None

@@ -35,7 +35,7 @@ def refuse_forgotten(
     left = known & kept
     if left and 2 * len(left) >= len(known):
         return
-    listed = ", ".join(full_name(key) for key in removed[:3]) + (", …" if len(removed) > 3 else "")  # noqa: PLR2004
+    listed = ", ".join(full_name(key) for key in removed[:3]) + (", …" if len(removed) > 3 else "")  # noqa: PLR2004 - three are shown
     raise NoModels(
         f"Of the {len(known)} tables that the migrations know, the models have {len(left)}: "
         f"{listed} would be dropped. Name all modules of models in rxconfig.py: "

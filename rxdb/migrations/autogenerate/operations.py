@@ -323,7 +323,7 @@ def _literal(operations: Operations, operation: FillRowsOp) -> Any:
     compiler = dialect.statement_compiler(dialect, None)
     text = compiler.render_literal_value(json.dumps(operation.value), sa.String())
     # the compiler doubles each percent sign of a literal column as well
-    plain = text.replace("%%", "%") if dialect.identifier_preparer._double_percents else text  # noqa: SLF001
+    plain = text.replace("%%", "%") if dialect.identifier_preparer._double_percents else text  # noqa: SLF001 - SQLAlchemy tells it nowhere else
     return sa.literal_column(plain)
 
 

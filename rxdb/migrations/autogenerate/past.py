@@ -300,7 +300,7 @@ class _Reader:
         there = self.past.table(schema, table_name) if table_name else None
         for index in list(there.indexes if there is not None else ()):
             if index.name == name:
-                there.indexes.discard(index)  # type: ignore[union-attr]
+                there.indexes.discard(index)  # type: ignore[union-attr]  # an index has a table here
 
     def do_create_unique_constraint(
         self, name: str, table: str, columns: list[str], *, schema: str | None = None, **_: Any
@@ -343,7 +343,7 @@ class _Reader:
         there = self.past.table(schema, table)
         for constraint in list(there.constraints if there is not None else ()):
             if constraint.name == name:
-                there.constraints.discard(constraint)  # type: ignore[union-attr]
+                there.constraints.discard(constraint)  # type: ignore[union-attr]  # a constraint has a table here
 
     def do_create_table_comment(
         self, table: str, comment: str | None, *, schema: str | None = None, **_: Any
@@ -446,7 +446,7 @@ def _moved(constraint: sa.Constraint, names: dict[str, str]) -> sa.Constraint | 
             ondelete=constraint.ondelete,
             onupdate=constraint.onupdate,
         )
-    if isinstance(constraint, sa.CheckConstraint) and constraint._create_rule is None:  # noqa: SLF001
+    if isinstance(constraint, sa.CheckConstraint) and constraint._create_rule is None:  # noqa: SLF001 - SQLAlchemy tells it nowhere else
         return sa.CheckConstraint(constraint.sqltext, name=constraint.name)
     return None
 

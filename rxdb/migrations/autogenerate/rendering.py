@@ -212,7 +212,7 @@ class Batch(ops.ModifyTableOps):
         self.retyped = list(retyped)
         """Columns whose type becomes one of another kind, before and after."""
 
-    def reverse(self) -> ops.MigrateOperation:  # type: ignore[override]
+    def reverse(self) -> ops.MigrateOperation:  # type: ignore[override]  # it reverses to another class
         reversed_ = [op.reverse() for op in reversed(self.ops)]
         kept = [op for op in reversed_ if not isinstance(op, Nothing)]
         if not kept:

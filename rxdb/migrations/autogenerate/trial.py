@@ -50,7 +50,7 @@ class Trial:
         self.connection = connection
         self.reader = reader
         self._sqlalchemy = connection.dialect
-        self._compiler = self._sqlalchemy.ddl_compiler(self._sqlalchemy, None)  # type: ignore[arg-type]
+        self._compiler = self._sqlalchemy.ddl_compiler(self._sqlalchemy, None)  # type: ignore[arg-type]  # no statement is compiled
         self._columns: dict[tuple[str, str | None, bool, str], Stored] = {}
         self._checks: dict[tuple[str, tuple[str, ...]], str] = {}
 
@@ -234,7 +234,7 @@ class Trial:
             found.add(index_structure(names, unique=bool(index.unique), options=options))
         for constraint in table.constraints:
             if constraint.__visit_name__ == "unique_constraint":
-                names = [column.name for column in constraint.columns]  # type: ignore[attr-defined]
+                names = [column.name for column in constraint.columns]  # type: ignore[attr-defined]  # it has columns here
                 found.add(index_structure(names, unique=True))
         return found
 
