@@ -58,7 +58,7 @@ GAP = 0.001
 """Seconds between two transactions of a thread that is expected: a look in between cuts no stay
 short."""
 
-LONGEST_PAUSE = 0.036
+LONGEST_PAUSE = 0.037
 """Seconds on average between two rounds of tries of who waits for a process that comes again and
 again. So each stays for a while: code and data are in the caches of its processor. A longer pause
 gains commits a second, and one of a hundred transactions waits for a pause and its round:
@@ -75,9 +75,13 @@ GLANCE = 0.0002
 """Seconds between two tries of a round, to which the system adds some; more of them would hold up
 who writes."""
 
-JITTER = 0.1
+JITTER = 0.05
 """The part of a pause by which it is longer or shorter by chance, so that no two stay in step. More
 makes no stay longer, and the longest waits longer."""
+
+IN_A_ROW = 3
+"""First tries that get in, one wait after the other, before pauses become shorter: about one of
+three first tries meets a process that stays between two transactions too."""
 
 AGEING = 0.12
 """Seconds of waiting after which the pauses are half as long; after twice as many, a fifth: nobody
@@ -233,6 +237,8 @@ class Queue:
         self.crowded = CROWDED  # they may be there already
         self.pause = SHORTEST_PAUSE
         """Seconds, on average, between two rounds of tries of who waits for another process."""
+        self.first_tries = 0
+        """How many waits in a row ended with the first try after a pause."""
 
     @property
     def writer(self) -> Turn | None:
@@ -319,13 +325,19 @@ class Queue:
         chance = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - a pause is no secret
         return max(SHORTEST_PAUSE, pause * chance)
 
+    def longer(self) -> None:
+        """Wait longer between two rounds: another process stays."""
+        self.pause = min(LONGEST_PAUSE, self.pause * 2)
+
     def learn(self, tries: int) -> None:
-        """Find out how long other processes stay: whether a first try after a pause got in."""
-        if tries == 1:
-            # Less than it grows: a first try meets one that stays between two transactions too.
-            self.pause = max(SHORTEST_PAUSE, self.pause * 0.75)
+        """Find out how long other processes stay: whether first tries after a pause get in."""
+        if tries > 1:
+            self.first_tries = 0
+            self.longer()
         elif tries:
-            self.pause = min(LONGEST_PAUSE, self.pause * 2)
+            self.first_tries += 1
+            if self.first_tries >= IN_A_ROW:
+                self.pause = max(SHORTEST_PAUSE, self.pause / 2)
 
     def nap(self, turn: Turn, left: float) -> float:
         """Return for how many of the *left* seconds a turn that was woken in vain may sleep.
@@ -402,6 +414,8 @@ class Connection(sqlite3.Connection):
                     turn.queue.crowded = CROWDED
                     tries += 1
                     is_new_round = tries % TRIES == 1  # the first try was one by itself
+                    if is_new_round and tries > 1:
+                        turn.queue.longer()
                     time.sleep(turn.queue.next_pause(waited) if is_new_round else GLANCE)
                 else:
                     turn.queue.learn(tries)

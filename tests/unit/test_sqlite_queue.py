@@ -311,9 +311,28 @@ def test_who_often_tries_in_vain_tries_less_often_at_first_and_more_often_later(
         queue.learn(tries=3)
     assert pauses(queue) > 5 * at_first
     assert pauses(queue, waited=2) < 2 * at_first
+    for tries in (1, 1, 2, 1, 1):
+        queue.learn(tries)
+    assert pauses(queue) > 5 * at_first
     for _ in range(20):
         queue.learn(tries=1)
     assert pauses(queue) < 2 * at_first
+
+
+def test_one_long_wait_tells_that_another_process_stays(
+    url: str, queue: _sqlite_queue.Queue
+) -> None:
+    at_first = pauses(queue)
+    other = sqlite3.connect(
+        url.removeprefix("sqlite:///"), isolation_level=None, check_same_thread=False
+    )
+    other.execute("BEGIN IMMEDIATE")
+    end = threading.Timer(0.2, lambda: other.execute("COMMIT"))
+    end.start()
+    write(url)
+    end.join()
+    other.close()
+    assert pauses(queue) > 20 * at_first
 
 
 # Nothing is lost
