@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -78,10 +79,22 @@ def shop(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """That application after its first revision was applied, and the revision."""
+    folder = tmp_path_factory.mktemp("made")
+    with chdir(folder):
+        configure()
+        model()
+        return folder, str(json.loads(done("init", "--json"))["revision"])
+
+
 @pytest.fixture
-def first(shop: Path) -> str:
-    """The first revision, applied."""
-    return str(json.loads(done("init", "--json"))["revision"])
+def first(tmp_path: Path, made: tuple[Path, str]) -> str:
+    """The first revision, applied in the current folder: a copy: each command takes a second."""
+    folder, revision = made
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    return revision
 
 
 @pytest.fixture
