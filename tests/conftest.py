@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import rxdb as rx
 from rxdb import Feature, Target, config, errors, registry
 from rxdb import engine as engines
 from rxdb.model import NAMING_CONVENTION, ModelRegistry
+from rxdb.testing.databases import Databases
 
 pytest_plugins = ["pytester", "rxdb.testing.plugin"]
 
@@ -111,11 +113,21 @@ def run(backend: str) -> Iterator[databases.Run]:
         yield lambda function: runner.run(greenlet_spawn(function))
 
 
+@pytest.fixture(scope="session")
+def made(
+    server: str, backend: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Databases]:
+    """The databases on the server under test, which are made through one connection."""
+    folder = tmp_path_factory.getbasetemp()
+    with closing(databases.of(server, backend.partition("+")[2], folder)) as found:
+        yield found
+
+
 @pytest.fixture
 def target(
     server: str,
     backend: str,
-    run: databases.Run,
+    made: Databases,
     tmp_path: Path,
     request: pytest.FixtureRequest,
 ) -> Iterator[Target]:
@@ -133,7 +145,8 @@ def target(
     able = {d.name for d in dialect.drivers if d.asynchronous}
     if request.node.get_closest_marker("async_driver") and driver not in able:
         pytest.skip(f"{driver} carries no asynchronous engine")
-    with databases.empty(server, backend.partition("+")[2], tmp_path, run) as found:
+    made.folder = tmp_path
+    with databases.empty(made) as found:
         yield found
 
 

@@ -165,11 +165,15 @@ def is_async(found: Target) -> bool:
     return not found.driver.sync
 
 
-@contextmanager
-def empty(name: str, driver: str, folder: Path, run: Run) -> Iterator[Target]:
-    """Yield a database made for one test and dropped after it."""
+def of(name: str, driver: str, folder: Path) -> Databases:
+    """Return what makes databases on a server; those in files are made in *folder*."""
     backend = Backend(name, registry.get(name), driver)
-    made = Databases(backend, Servers([backend]), folder, "models")
+    return Databases(backend, Servers([backend]), folder, "models")
+
+
+@contextmanager
+def empty(made: Databases) -> Iterator[Target]:
+    """Yield a database made for one test and dropped after it."""
     url = made.empty()
     try:
         yield target(url)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from sqlalchemy import Engine
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
     from rxdb.dialect import Dialect, Target
     from rxdb.testing.isolation import Isolation
@@ -161,6 +165,7 @@ class Databases:
         self.folder = folder
         self.schema = schema
         self.made: list[str] = []
+        self._server: ServerConnection | None = None
         self._template: str | None = None
         self._isolation: Isolation | None = None
 
@@ -226,11 +231,15 @@ class Databases:
         return next(url for url in self.made if self.target(url).url == target.url)
 
     def close(self) -> None:
-        """Drop all that was made."""
-        if self._isolation is not None:
-            self._isolation.close()
-        for url in list(self.made):
-            self.drop(url)
+        """Drop all that was made, and close the connection to the server."""
+        try:
+            if self._isolation is not None:
+                self._isolation.close()
+            for url in list(self.made):
+                self.drop(url)
+        finally:
+            if self._server is not None:
+                self._server.close()
 
     def has_migrations(self) -> bool:
         """Whether the tables come from the project's migrations."""
@@ -270,15 +279,11 @@ class Databases:
 
     def _on_server(self, work: Callable[[Any], Any]) -> None:
         """Work on a connection to the server, outside of a transaction."""
-        from rxdb.migrations import database  # noqa: PLC0415 - loads SQLAlchemy
-
-        def connected(engine: Engine) -> None:
-            with engine.connect() as connection:
-                work(connection)
-
         found = self.target(self.servers.url(self.backend))
         try:
-            database.with_engine(found, connected, isolation_level="AUTOCOMMIT")
+            if self._server is None:
+                self._server = ServerConnection(found)
+            self._server.run(work)
         except DriverMissing:
             raise
         except Exception as error:
@@ -306,6 +311,59 @@ class Databases:
     def _register(self, url: str) -> str:
         self.made.append(url)
         return url
+
+
+class ServerConnection:
+    """A connection to a server, outside of a transaction, that stays open: to open one for each
+    statement takes longer than to make a database."""
+
+    def __init__(self, target: Target) -> None:
+        """Connect at the first use. Raises :class:`rxdb.errors.DriverMissing`."""
+        from rxdb import engine  # noqa: PLC0415 - loads SQLAlchemy
+
+        options = {"isolation_level": "AUTOCOMMIT", "pool_size": 1, "pool_pre_ping": True}
+        self._loop: _Loop | None = None
+        if target.driver.sync:
+            self._engine = engine.build(target, **options)
+        else:
+            self._loop = _Loop(partial(engine.build_async, target, **options))
+            self._engine = self._loop.engine.sync_engine
+
+    def run(self, work: Callable[[Any], Any]) -> None:
+        """Work on the connection."""
+
+        def connected() -> None:
+            with self._engine.connect() as connection:
+                work(connection)
+
+        connected() if self._loop is None else self._loop.run(connected)
+
+    def close(self) -> None:
+        """Close it."""
+        if self._loop is None:
+            self._engine.dispose()
+        else:
+            self._loop.close()
+
+
+class _Loop:
+    """An event loop in a thread of its own, with an engine that lives in it: its connections do
+    not outlive the loop, and the caller's thread may have one of its own."""
+
+    def __init__(self, build: Callable[[], AsyncEngine]) -> None:
+        self._thread = ThreadPoolExecutor(1, "rxdb-testing")
+        self._runner = self._thread.submit(asyncio.Runner).result()
+        self.engine = self._thread.submit(build).result()
+
+    def run(self, work: Callable[[], None]) -> None:
+        from sqlalchemy.util import greenlet_spawn  # noqa: PLC0415 - needs greenlet
+
+        self._thread.submit(self._runner.run, greenlet_spawn(work)).result()
+
+    def close(self) -> None:
+        with self._thread:
+            self._thread.submit(self._runner.run, self.engine.dispose()).result()
+            self._thread.submit(self._runner.close).result()
 
 
 def settings(url: str) -> config.Config:

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -147,7 +148,8 @@ def measured(backend: str, source: Path) -> Compared:
         for plugins in ((), ("-p", "through_rxdb")):
             with (
                 tempfile.TemporaryDirectory() as folder,
-                databases.empty(name, driver, Path(folder), work) as target,
+                closing(databases.of(name, driver, Path(folder))) as made,
+                databases.empty(made) as target,
             ):
                 if Feature.SCHEMAS in target.dialect.features:
                     databases.execute(target, work, f"DROP SCHEMA IF EXISTS {SCHEMA}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import databases
@@ -49,7 +49,10 @@ def fresh(backend: str, folder: Path, run: databases.Run, number: int) -> Iterat
     name, _, driver = backend.partition("+")
     place = folder / str(number)
     place.mkdir()
-    with databases.empty(name, driver, place, run) as target:
+    with (
+        closing(databases.of(name, driver, place)) as made,
+        databases.empty(made) as target,
+    ):
         if number % 2:
             run(lambda: make_view(target))
         yield target

@@ -8,7 +8,7 @@ each runs on each.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -44,8 +44,8 @@ def places(target: Target, engine: sa.Engine, tmp_path: Path) -> Iterator[list[P
         for name in ("sqlite", *zoo.OTHERS):
             if name == target.dialect.name:
                 continue
-            empty = databases.empty(name, "", tmp_path, lambda function: function())
-            other = stack.enter_context(empty)
+            others = stack.enter_context(closing(databases.of(name, "", tmp_path)))
+            other = stack.enter_context(databases.empty(others))
             made = build(other)
             stack.callback(made.dispose)
             found.append(Place(name, other, made))
