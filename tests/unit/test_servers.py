@@ -85,6 +85,21 @@ def test_a_mysqld_that_is_mariadb_is_refused(
     assert servers.base.short(found.version) == "9.7.4"
 
 
+def test_files_are_in_memory_where_that_is_large_and_nothing_else_was_said(
+    servers: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = Path("/var")  # short, and open to all
+    monkeypatch.setattr(servers.base, "MEMORY", memory)
+    monkeypatch.setattr(servers.base, "MEMORY_NEEDED", 0)
+    monkeypatch.setattr(servers.base.os, "access", lambda path, mode: True)
+    monkeypatch.setenv("TMPDIR", "/tmp")
+    assert servers.state_folder().parent == Path("/tmp")
+    monkeypatch.delenv("TMPDIR")
+    assert servers.state_folder().parent == memory
+    monkeypatch.setattr(servers.base, "MEMORY_NEEDED", 2**80)
+    assert servers.state_folder().parent != memory
+
+
 def test_down_is_fine_when_nothing_runs(servers: ModuleType) -> None:
     servers.down()
     assert servers.running() == {}
