@@ -62,9 +62,7 @@ def with_engine(found: Target, work: Callable[[Engine], Result], **options: Any)
     Through an asynchronous driver it runs in the greenlet of an event loop of its own, in another
     thread where this one has a running loop. Raises :class:`rxdb.errors.FolderMissing`.
     """
-    given = config.get_config().engine_options
-    own = {name: given[name] for name in given if not name.startswith(POOL)}
-    options = {**own, "poolclass": NullPool, **options}
+    options = {**options_of_one(), "poolclass": NullPool, **options}
     ensure_folder(found)
     if found.driver.sync:
         engine = build(found, **options)
@@ -90,6 +88,12 @@ def with_engine(found: Target, work: Callable[[Engine], Result], **options: Any)
             await engine.dispose()
 
     return _run(lambda: asyncio.run(working()))
+
+
+def options_of_one() -> dict[str, Any]:
+    """Return what the application says of its engines, as far as it is for one connection too."""
+    given = config.get_config().engine_options
+    return {name: given[name] for name in given if not name.startswith(POOL)}
 
 
 def _run(function: Callable[[], Result]) -> Result:

@@ -238,8 +238,9 @@ class Databases:
             for url in list(self.made):
                 self.drop(url)
         finally:
-            if self._server is not None:
-                self._server.close()
+            server, self._server = self._server, None
+            if server is not None:
+                server.close()
 
     def has_migrations(self) -> bool:
         """Whether the tables come from the project's migrations."""
@@ -320,8 +321,10 @@ class ServerConnection:
     def __init__(self, target: Target) -> None:
         """Connect at the first use. Raises :class:`rxdb.errors.DriverMissing`."""
         from rxdb import engine  # noqa: PLC0415 - loads SQLAlchemy
+        from rxdb.migrations import database  # noqa: PLC0415 - loads SQLAlchemy
 
-        options = {"isolation_level": "AUTOCOMMIT", "pool_size": 1, "pool_pre_ping": True}
+        own = {"isolation_level": "AUTOCOMMIT", "pool_size": 1, "pool_pre_ping": True}
+        options = database.options_of_one() | own
         self._loop: _Loop | None = None
         if target.driver.sync:
             self._engine = engine.build(target, **options)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from rxdb.testing.databases import backends
+import rxdb as rx
+from rxdb.migrations import database
+from rxdb.testing.databases import ServerConnection, backends
 
 MODELS = """
 import rxdb as rx
@@ -281,3 +285,21 @@ READ = [
 @pytest.mark.parametrize(("text", "labels"), READ)
 def test_the_names_of_databases_are_read(text: str, labels: list[str]) -> None:
     assert [backend.label for backend in backends(text)] == labels
+
+
+@pytest.mark.parametrize("scheme", ["sqlite", "sqlite+aiosqlite"])
+def test_databases_are_made_through_one_connection_with_the_applications_options(
+    scheme: str, tmp_path: Path
+) -> None:
+    rx.set_config(rx.Config(engine_options={"execution_options": {"tenant": "a"}, "pool_size": 7}))
+    seen = []
+
+    def look(connection: Any) -> None:
+        raw = connection.connection.dbapi_connection
+        seen.append((id(raw), connection.get_execution_options()["tenant"], raw.isolation_level))
+
+    with closing(ServerConnection(database.target(f"{scheme}:///{tmp_path}/a.db"))) as made:
+        made.run(look)
+        made.run(look)
+    assert seen == [seen[0]] * 2
+    assert seen[0][1:] == ("a", None)
