@@ -205,7 +205,7 @@ def test_a_plan_to_nowhere_says_what_the_command_would_say(
 
 def test_a_plan_tells_of_an_unknown_revision(first: str, engine: Engine) -> None:
     with engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = 'abc'")
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = 'gone'")
     assert refused("migrate", "--plan") == refused("migrate")
 
 
@@ -256,11 +256,11 @@ def test_sql_that_needs_the_table_as_it_is_points_to_the_plan(
 def test_an_unknown_revision_is_told(first: str, engine: Engine) -> None:
     """In Reflex ``status`` then shows each revision with ✓, and migrate ends in a traceback."""
     with engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = 'abc'")
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = 'gone'")
         connection.exec_driver_sql("DELETE FROM rxdb_migration_log")
     said = done("status")
     assert f"  [?] {first} (head), initial\n" in said
-    assert "  [?] abc, no script here describes it\n" in said
+    assert "  [?] gone, no script here describes it\n" in said
     assert "✓" not in said
     way_out = "Only if its script is gone for good, run: rxdb db stamp --purge head\n"
     assert said.endswith(way_out)
@@ -284,7 +284,7 @@ def test_an_unknown_revision_is_forgotten_with_no_head_or_several(
     first: str, engine: Engine, project: Path, heads: int
 ) -> None:
     with engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = 'abc'")
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = 'gone'")
     if heads:
         text = script(project, first).read_text()
         (project / "alembic" / "versions" / "two.py").write_text(text.replace(first, "2" * 12))
@@ -293,7 +293,7 @@ def test_an_unknown_revision_is_forgotten_with_no_head_or_several(
     newest = "heads" if heads else "base"
     assert refused("check").endswith(f"run: rxdb db stamp --purge {newest}\n")
     done("stamp", "--purge", newest)
-    assert "abc" not in done("status")
+    assert "gone" not in done("status")
 
 
 def renamed(user: Table, old: Column[Any], new: Column[Any]) -> None:
