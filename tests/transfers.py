@@ -43,6 +43,10 @@ ACCOUNTS = 20
 BALANCE = 1000
 """What each account has at first."""
 
+GIVE_UP = {"timeout": 5.0}
+"""Options of rx.transaction where another node is asked next: by default it goes on for 30 s at one
+that is down or starts, and half a minute at each of two is all the patience there is."""
+
 PATIENCE = 60
 """Seconds until a server that was hit must have settled everything."""
 
@@ -213,6 +217,8 @@ class Load:
     """The calls of rx.transaction."""
     begun: list[UUID] = field(default_factory=list)
     """The beginnings of its work."""
+    longest: float = 0.0
+    """Seconds until it was known of each unanswered commit what became of it."""
     figures: dict[str, Any] = field(default_factory=dict)
     """What the test itself counted, for the summary."""
 
@@ -262,6 +268,7 @@ class Load:
             "transfers": len(self.done),
             "run again": self.run_again,
             "unknown commits": f"{len(self.applied)} applied, {len(self.repeated)} not",
+            "known after": f"{self.longest:.1f} s",
             "failed": len(self.failed),
             "reads": sum(self.sums.values()),
             **self.figures,
@@ -288,7 +295,9 @@ class Load:
                 self.done.append(order.key)
             except rx.CommitUnknown as error:
                 self._note(error)
+                begun = time.monotonic()
                 await self._settle(order, node)
+                self.longest = max(self.longest, time.monotonic() - begun)
             except self.allowed as error:
                 self._note(error)
                 self.failed.append(order.key)
@@ -301,34 +310,37 @@ class Load:
         A look alone does not decide: the server may still be at the commit. The key does.
         """
         known: tuple[type[Exception], ...] = (rx.CommitUnknown, *self.allowed)
-        deadline = time.monotonic() + PATIENCE
+        begun = time.monotonic()
+        seen: list[str] = []
         look = partial(_fetch, select(transfer).where(transfer.c.key == order.key))
-        while time.monotonic() < deadline:
+        while time.monotonic() < begun + PATIENCE:
             url = self.urls[node % len(self.urls)]
             try:
-                if await self.way.transact(look, url=url, read_only=True):
+                if await self.way.transact(look, url=url, read_only=True, **GIVE_UP):
                     self.applied.append(order.key)
                     return
-                await self._transact(url, order)
+                await self._transact(url, order, **GIVE_UP)
             except rx.UniqueViolation:
                 self.applied.append(order.key)
                 return
             except known as error:
                 self._note(error)
+                which = node % len(self.urls)
+                seen.append(f"{time.monotonic() - begun:.1f} s, node {which}: {error!r}")
                 node += 1
                 await self.way.pause(PAUSE)
             else:
                 self.repeated.append(order.key)
                 return
-        raise AssertionError(f"{order} is not settled after {PATIENCE} s")
+        raise AssertionError("\n".join([f"{order} is not settled after {PATIENCE} s", *seen]))
 
-    async def _transact(self, url: str, order: Order) -> None:
+    async def _transact(self, url: str, order: Order, **more: Any) -> None:
         def work(session: Session) -> None:
             self.begun.append(order.key)
             move(session, order)
 
         self.called.append(order.key)
-        await self.way.transact(work, url=url, **self.options)
+        await self.way.transact(work, url=url, **{**self.options, **more})
 
     async def _watch(self) -> None:
         query = select(func.sum(account.c.balance), func.min(account.c.balance))
