@@ -338,7 +338,7 @@ def unless_locked_out() -> Iterator[None]:
     """Open a first connection; who is locked out takes part in the rest all the same."""
     try:
         yield
-    except Exception as failed:
+    except Exception as failed:  # each contestant has its own class
         if not is_locked_out(failed):
             raise
 

@@ -519,7 +519,7 @@ async def _terminate(engines: list[Engine]) -> None:
     for engine in engines:
         idle = engine.pool.idle if isinstance(engine.pool, FairPool) else ()
         for connection in [record.dbapi_connection for record in idle]:
-            with suppress(Exception):
+            with suppress(Exception):  # it may be broken by now
                 await greenlet_spawn(engine.dialect.do_terminate, connection)
         engine.dispose(close=False)
 

@@ -44,7 +44,7 @@ BALANCE = 1000
 """What each account has at first."""
 
 GIVE_UP = {"timeout": 5.0}
-"""Options of rx.transaction where another node is asked next: by default it goes on for 30 s at one
+"""Options of rx.transaction where another node can be asked: by default it goes on for 30 s at one
 that is down or starts, and half a minute at each of two is all the patience there is."""
 
 PATIENCE = 60
@@ -312,14 +312,15 @@ class Load:
         known: tuple[type[Exception], ...] = (rx.CommitUnknown, *self.allowed)
         begun = time.monotonic()
         seen: list[str] = []
+        options = GIVE_UP if len(self.urls) > 1 else {}
         look = partial(_fetch, select(transfer).where(transfer.c.key == order.key))
         while time.monotonic() < begun + PATIENCE:
             url = self.urls[node % len(self.urls)]
             try:
-                if await self.way.transact(look, url=url, read_only=True, **GIVE_UP):
+                if await self.way.transact(look, url=url, read_only=True, **options):
                     self.applied.append(order.key)
                     return
-                await self._transact(url, order, **GIVE_UP)
+                await self._transact(url, order, **options)
             except rx.UniqueViolation:
                 self.applied.append(order.key)
                 return

@@ -117,8 +117,8 @@ def load(connection: Connection, rows: Rows) -> bool:
         with suppress(SQLAlchemyError):
             savepoint.rollback()
         raise
-    except BaseException:
-        connection.invalidate()  # it was left in the midst of an answer
+    except BaseException:  # it was left in the midst of an answer
+        connection.invalidate()
         raise
     written, warned = found[0]
     if text.error or warned or written != len(rows):

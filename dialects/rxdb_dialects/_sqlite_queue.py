@@ -80,8 +80,8 @@ JITTER = 0.05
 makes no stay longer, and the longest waits longer."""
 
 IN_A_ROW = 3
-"""First tries that get in, one wait after the other, before pauses become shorter: about one of
-three first tries meets a process that stays between two transactions too."""
+"""First tries that get in, one wait after the other, before pauses become shorter: one
+alone may have met a process that stays, just between two of its transactions."""
 
 AGEING = 0.12
 """Seconds of waiting after which the pauses are half as long; after twice as many, a fifth: nobody

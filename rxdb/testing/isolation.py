@@ -239,7 +239,7 @@ class Outer:
             is_clean = Feature.TRANSACTIONAL_DDL in self.target.dialect.features
         else:
             is_clean = True
-        with suppress(Exception):
+        with suppress(Exception):  # the connection may be gone
             self.do_rollback(raw)
         return is_clean
 

@@ -44,9 +44,9 @@ PATH_LIMIT = 103
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - Linux's own place for files in memory
 MEMORY_NEEDED = 4 * 2**30
-"""Bytes that it must have. PostgreSQL makes a database there in 20 ms, and on ext4 in up to 200 ms
-while tests drop others: ext4 passes over each file that was deleted in the last 35 s (its
-``recently_deleted``)."""
+"""Bytes that it must have. On ext4 PostgreSQL makes a database the slower the more tests have just
+dropped: for each new file it passes over those deleted in the last 35 s (``recently_deleted`` in
+Linux's fs/ext4/ialloc.c)."""
 
 LONGEST_NAME = 10
 """Letters in the name of a server."""

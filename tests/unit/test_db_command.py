@@ -91,7 +91,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 @pytest.fixture
 def first(tmp_path: Path, made: tuple[Path, str]) -> str:
-    """The first revision, applied in the current folder: a copy: each command takes a second."""
+    """The first revision, applied in the current folder; a copy, for commands take long."""
     folder, revision = made
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     return revision
